@@ -1,0 +1,147 @@
+"""What is recorded: each change of the durable truth as one value.
+
+The scheduler returns changes among its commands; the store commits them, several in one
+transaction, and reads them back as one :class:`Snapshot`. Nothing else is ever written.
+"""
+
+import msgspec
+
+from pilotfish.model.attempts import Report
+from pilotfish.model.jobs import Job, Span
+from pilotfish.model.resources import Slots
+from pilotfish.model.states import TaskState
+
+__all__ = [
+    "Change",
+    "Finish",
+    "Forget",
+    "Grant",
+    "Kept",
+    "Release",
+    "Revive",
+    "Settle",
+    "Snapshot",
+    "Submit",
+    "Survey",
+    "TaskRecord",
+]
+
+
+class Kept(msgspec.Struct, frozen=True, array_like=True):
+    """Tasks of a job that count as succeeded because those of an earlier job with the same fingerprint did."""
+
+    span: Span
+    """Positions in the new job."""
+    from_job: int
+    from_lo: int
+    """Position in the earlier job that `span.lo` stands for."""
+
+
+class Submit(msgspec.Struct, frozen=True):
+    """A job enters the queue."""
+
+    job: Job
+    kept: tuple[Kept, ...] = ()
+    replaces: int | None = None
+    """The earlier job of the same name that this one supersedes."""
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """Tasks `lo` … `hi`-1 of a job are given to a lane; each is attempt `number` of its task.
+
+    A command too: once committed it is sent to the node. `slots` is what the lane holds.
+    """
+
+    node: str
+    lane: int
+    slots: Slots
+    job: int
+    lo: int
+    hi: int
+    number: int
+    epoch: int
+
+
+class Release(msgspec.Struct, frozen=True):
+    """A grant, or part of one, is undone: these attempts never started and do not count."""
+
+    job: int
+    lo: int
+    hi: int
+    number: int
+    epoch: int
+
+
+class Settle(msgspec.Struct, frozen=True):
+    """An attempt has ended, and what that makes of its task."""
+
+    report: Report
+    node: str
+    state: TaskState
+    """Final, or `ready` for a task that runs again."""
+    charged: bool
+    """True where it uses up one of the task's tries."""
+
+
+class Finish(msgspec.Struct, frozen=True):
+    """Tasks end without an attempt: cancelled, skipped, or failed because they can never run."""
+
+    job: int
+    lo: int
+    hi: int
+    state: TaskState
+    reason: str
+
+
+class Revive(msgspec.Struct, frozen=True):
+    """Failed, cancelled and skipped tasks in the span are wanted again, with fresh retries."""
+
+    job: int
+    lo: int
+    hi: int
+
+
+class Forget(msgspec.Struct, frozen=True):
+    """A job is no longer part of its campaign; its record stays."""
+
+    job: int
+
+
+Change = Submit | Grant | Release | Settle | Finish | Revive | Forget
+"""Whatever a store can be asked to remember."""
+
+
+class TaskRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What is remembered of one task that has had an attempt."""
+
+    job: int
+    position: int
+    state: TaskState
+    """What its newest attempt made of it: final, or `ready`."""
+    number: int
+    """Of its newest attempt."""
+    tries: int
+    """Charged attempts since it was submitted or revived."""
+    losses: int
+    """Attempts since then whose end nobody witnessed."""
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """Everything that a new manager must know of the current jobs; forgotten ones are left out."""
+
+    submits: tuple[Submit, ...]
+    """By ascending job id."""
+    tasks: tuple[TaskRecord, ...]
+    finishes: tuple[Finish, ...]
+    grants: tuple[Grant, ...]
+    """Open ones: neither settled nor released; split so that every position in them is open."""
+
+
+class Survey(msgspec.Struct, frozen=True):
+    """What a look at tasks needs: their states alone, where a snapshot knows how they came about."""
+
+    states: dict[int, list[tuple[TaskState, list[int]]]]
+    """By job: what attempts made of tasks, final or `ready`, with their positions; of two for one the later holds."""
+    finishes: tuple[Finish, ...]
+    grants: tuple[Grant, ...]
+    """Open ones, split so that every position in them is open."""

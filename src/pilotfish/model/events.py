@@ -1,0 +1,145 @@
+"""What the scheduler is told (events) and what it answers (commands).
+
+The durable commands are the changes of :mod:`pilotfish.model.changes`; those that only act stand here.
+"""
+
+import msgspec
+
+from pilotfish.model.attempts import AttemptId, LaneState, Report
+from pilotfish.model.changes import Finish, Grant, Release, Revive, Settle, Snapshot, Submit
+from pilotfish.model.resources import Inventory
+from pilotfish.model.states import Outcome
+
+__all__ = [
+    "Cancelled",
+    "CloseLane",
+    "Command",
+    "Draining",
+    "Ended",
+    "Event",
+    "Kill",
+    "NodeJoined",
+    "NodeLost",
+    "Restored",
+    "Retract",
+    "Returned",
+    "Revived",
+    "Submitted",
+    "WakeAt",
+    "Woken",
+]
+
+
+class Restored(msgspec.Struct, frozen=True):
+    """The first event of a manager that opened a store with content."""
+
+    snapshot: Snapshot
+
+
+class Submitted(msgspec.Struct, frozen=True):
+    """Jobs enter together; those that they depend on came before or come with them, in any order."""
+
+    submits: tuple[Submit, ...]
+
+
+class Revived(msgspec.Struct, frozen=True):
+    """The user asks for tasks again; those not failed, cancelled or skipped are left alone."""
+
+    job: int
+    lo: int
+    hi: int
+
+
+class Cancelled(msgspec.Struct, frozen=True):
+    """The user gives up tasks: waiting ones end at once, running ones are told to."""
+
+    job: int
+    lo: int
+    hi: int
+    reason: str = "cancelled by the user"
+
+
+class NodeJoined(msgspec.Struct, frozen=True):
+    """An agent introduces itself, for the first time or again, and tells all that it holds.
+
+    What was granted to the node and is not in `lanes` never started there and goes back;
+    what is in `lanes` and not granted is told to end. Reports of ended attempts come before this event.
+    """
+
+    node: str
+    inventory: Inventory
+    lanes: tuple[LaneState, ...] = ()
+
+
+class NodeLost(msgspec.Struct, frozen=True):
+    """The node is proven dead or its lease has expired: its attempts are lost."""
+
+    node: str
+    reason: str
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """Attempts ended on a node, in the order in which their lanes ran them."""
+
+    node: str
+    reports: tuple[Report, ...]
+
+
+class Returned(msgspec.Struct, frozen=True):
+    """The answer to a retraction: these attempts had not started and will not."""
+
+    node: str
+    lane: int
+    attempts: tuple[AttemptId, ...]
+
+
+class Draining(msgspec.Struct, frozen=True):
+    """Start nothing any more and take back what has not started; with `kill`, end what runs as preempted."""
+
+    kill: bool = False
+    hard: bool = False
+    """With `kill`: KILL at once instead of TERM and grace."""
+
+
+class Woken(msgspec.Struct, frozen=True):
+    """The time of an earlier :class:`WakeAt` has come."""
+
+
+Event = Restored | Submitted | Revived | Cancelled | NodeJoined | NodeLost | Ended | Returned | Draining | Woken
+"""All that the scheduler can be told."""
+
+
+class Retract(msgspec.Struct, frozen=True):
+    """Ask a node for attempts back that wait in a lane; started ones stay."""
+
+    node: str
+    lane: int
+    attempts: tuple[AttemptId, ...]
+
+
+class Kill(msgspec.Struct, frozen=True):
+    """Tell a node to end an attempt, running or waiting; it will be reported with `outcome`."""
+
+    node: str
+    lane: int
+    attempt: AttemptId
+    outcome: Outcome
+    hard: bool = False
+    """KILL at once instead of TERM and grace."""
+
+
+class CloseLane(msgspec.Struct, frozen=True):
+    """A lane holds nothing any more; its slots are free for another."""
+
+    node: str
+    lane: int
+
+
+class WakeAt(msgspec.Struct, frozen=True):
+    """Send :class:`Woken` at this time (the scheduler's clock); a later one replaces it, none cancels it."""
+
+    time: float
+
+
+Command = Grant | Release | Settle | Finish | Revive | Retract | Kill | CloseLane | WakeAt
+"""All that the scheduler can answer."""

@@ -1,0 +1,166 @@
+"""What manager, agents and clients tell each other. Pure data, encoded as msgpack by a transport.
+
+Messages of one connection are numbered and acknowledged by frames, so that a transport may
+drop, repeat or reorder frames without harm (see :mod:`pilotfish.transport.link`).
+"""
+
+from typing import Any
+
+import msgspec
+
+from pilotfish.model.attempts import AttemptId, LaneState, Report
+from pilotfish.model.jobs import JobSpec
+from pilotfish.model.resources import Inventory, Slots
+from pilotfish.model.states import Outcome
+
+__all__ = [
+    "Answer",
+    "Ask",
+    "Close",
+    "Describe",
+    "End",
+    "Frame",
+    "Hello",
+    "Message",
+    "Note",
+    "Refusal",
+    "Reports",
+    "Start",
+    "Started",
+    "Stop",
+    "TakeBack",
+    "TakenBack",
+    "Welcome",
+]
+
+
+class Hello(msgspec.Struct, frozen=True, tag=True):
+    """Agent to manager, first message of each connection: the whole truth about the node."""
+
+    version: str
+    """Of pilotfish; both sides must be equal."""
+    node: str
+    pid: int
+    inventory: Inventory
+    lanes: tuple[LaneState, ...]
+    reports: tuple[Report, ...]
+    """Of ended attempts that no manager has acknowledged."""
+
+
+class Welcome(msgspec.Struct, frozen=True, tag=True):
+    """Manager to agent, the answer to Hello."""
+
+    epoch: int
+    lease: float
+    """Seconds that the agent goes on without a manager before it ends its tasks."""
+
+
+class Describe(msgspec.Struct, frozen=True, tag=True):
+    """Manager to agent: the body of a job, once per connection and before its first Start."""
+
+    job: int
+    spec: JobSpec
+
+
+class Start(msgspec.Struct, frozen=True, tag=True):
+    """Manager to agent: run tasks `lo` … `hi`-1 in a lane after those that it has."""
+
+    lane: int
+    slots: Slots
+    job: int
+    lo: int
+    hi: int
+    number: int
+    epoch: int
+
+
+class TakeBack(msgspec.Struct, frozen=True, tag=True):
+    """Manager to agent: give back those of these attempts that have not started."""
+
+    lane: int
+    attempts: tuple[AttemptId, ...]
+
+
+class TakenBack(msgspec.Struct, frozen=True, tag=True):
+    """Agent to manager: these attempts have not started and will not; sent even when there is none."""
+
+    lane: int
+    attempts: tuple[AttemptId, ...]
+
+
+class End(msgspec.Struct, frozen=True, tag=True):
+    """Manager to agent: end this attempt, started or not, and report it with `outcome`."""
+
+    lane: int
+    attempt: AttemptId
+    outcome: Outcome
+    hard: bool
+
+
+class Close(msgspec.Struct, frozen=True, tag=True):
+    """Manager to agent: the lane is empty and may be opened again with other slots."""
+
+    lane: int
+
+
+class Stop(msgspec.Struct, frozen=True, tag=True):
+    """Manager to agent: there is no more work. End keepers, then yourself."""
+
+
+class Started(msgspec.Struct, frozen=True, tag=True):
+    """Agent to manager: an attempt has started; sent only for one that still runs after a moment."""
+
+    attempt: AttemptId
+    lane: int
+    started_at: float
+    pid: int
+
+
+class Reports(msgspec.Struct, frozen=True, tag=True):
+    """Agent to manager: attempts that ended. Kept by the agent until acknowledged."""
+
+    reports: tuple[Report, ...]
+
+
+class Note(msgspec.Struct, frozen=True, tag=True):
+    """Agent to manager: something that a person should read, such as a full disk."""
+
+    text: str
+
+
+class Ask(msgspec.Struct, frozen=True, tag=True):
+    """Client to manager: a question or a wish, by name; see ``manager/api.py`` for the names."""
+
+    name: str
+    arguments: dict[str, Any]
+
+
+class Answer(msgspec.Struct, frozen=True, tag=True):
+    """Manager to client: the value of an Ask."""
+
+    value: Any
+
+
+class Refusal(msgspec.Struct, frozen=True, tag=True):
+    """Manager to client or agent: why not. The connection closes after it."""
+
+    reason: str
+    exit_code: int = 1
+
+
+Message = (
+    Hello | Welcome | Describe | Start | TakeBack | TakenBack | End | Close | Stop
+    | Started | Reports | Note | Ask | Answer | Refusal
+)  # fmt: skip
+"""All that may travel."""
+
+
+class Frame(msgspec.Struct, frozen=True, array_like=True):
+    """What travels at once: messages with the number of the first, and what has been handled of the other side's."""
+
+    first: int
+    """Number of the first message; numbers rise by one, from 1, on each connection."""
+    handled: int
+    """All messages of the other side up to this number are handled and need not be kept."""
+    messages: tuple[Message, ...]
+    """Empty: a heartbeat."""
