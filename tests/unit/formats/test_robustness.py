@@ -1,0 +1,112 @@
+"""Whatever is done to a job file, it is read or refused; nothing else is raised."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pilotfish.errors import UserError
+from pilotfish.formats.document import Format
+from pilotfish.formats.native import load_text
+from pilotfish.formats.placeholders import Template, task_values
+
+FILE = """\
+name: campaign
+jobs:
+  - &first
+    name: sim
+    array: 0-98:2
+    command: ["{dir}/sim", --seed, "{index}", 007]
+    cores: 4
+    memory: 2GiB
+    time: 1h30m
+    env: {OMP_PROC_BIND: "true", SCALE: 1.50}
+    cwd: runs/{index}
+    stderr: stdout
+  - name: polish
+    array: [a, b, c]
+    command: ./polish {value}
+    after: {job: sim, when: finished}
+    retries: 2
+"""
+FRAGMENTS = [
+    "\n",
+    " ",
+    "  ",
+    ":",
+    "-",
+    "{",
+    "}",
+    "[",
+    "]",
+    "*first",
+    "&a",
+    "!",
+    "'",
+    '"',
+    "#",
+    "\t",
+    "|",
+    "\0",
+    "é",
+    "5",
+]
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+json_values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+)
+names = st.sampled_from(["a", "b", "c"])
+likely = {
+    "name": names,
+    "command": st.just("run {index}") | st.lists(st.sampled_from(["run", "{task}", "5"]), min_size=1, max_size=3),
+    "array": st.integers(1, 10**7) | st.just("3-9:2") | st.lists(names, min_size=1, max_size=3),
+    "after": names | st.lists(names | st.fixed_dictionaries({"job": names}), max_size=2),
+    "cores": st.sampled_from([0, 1, 4, 0.5]),
+    "env": st.dictionaries(names, st.text(max_size=3) | st.integers(), max_size=2),
+    "cwd": st.sampled_from([".", "..", "runs/{index}", "~", "/"]),
+}
+jobs = st.fixed_dictionaries(
+    {"name": likely["name"], "command": likely["command"]},
+    optional={key: value | json_values for key, value in likely.items() if key not in {"name", "command"}},
+)
+
+
+def read(text: str, format_: Format) -> None:
+    """Read a file, and render what it says where it is right."""
+    try:
+        found = load_text(text, name="/work/jobs", format=format_)
+    except UserError as error:
+        assert "\n" not in str(error)  # noqa: PT017 - either end is right
+        return
+    for spec in found.jobs:
+        values = task_values(1, spec, spec.count - 1, 1)
+        for part in (spec.cwd, *([spec.command] if isinstance(spec.command, str) else spec.command)):
+            Template.compile(part, quoted=True).render(values)
+
+
+@given(st.data())
+@settings(max_examples=200)
+def test_a_mangled_file_is_read_or_refused(data: st.DataObject) -> None:
+    text = FILE
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(text)))
+        end = data.draw(st.integers(start, min(len(text), start + 12)))
+        text = text[:start] + data.draw(st.sampled_from(FRAGMENTS) | st.text(max_size=3)) + text[end:]
+    read(text, Format.yaml)
+
+
+@given(json_values | st.fixed_dictionaries({"jobs": st.lists(jobs, min_size=1, max_size=3)}))
+@settings(max_examples=200)
+def test_any_json_is_read_or_refused(value: Any) -> None:
+    text = json.dumps(value)
+    read(text, Format.json)
+    read(text, Format.yaml)
+
+
+@given(st.text())
+@pytest.mark.parametrize("format_", Format)
+def test_any_text_is_read_or_refused(format_: Format, text: str) -> None:
+    read(text, format_)
