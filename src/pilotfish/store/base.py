@@ -1,0 +1,68 @@
+"""The Protocol of every store and its laws, which one contract suite (``tests/contracts``) proves.
+
+1. Changes given to one :meth:`Store.commit` become durable together or not at all, in the order of the calls.
+2. What is durable (``durable >= ticket``) survives ``kill -9`` and loss of power, and is in the next `load`.
+3. `commit` returns at once; an idle store begins at once; what comes in meanwhile is the next transaction.
+4. Of two changes to one task the later holds, and the first record of an attempt stands: a repetition changes nothing.
+5. The epoch is higher, durably, at each opening.
+6. A store has one writing owner; a second one gets BusyError with host and process id of the first.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pilotfish.model.changes import Change, Finish, Settle, Snapshot, Submit, Survey
+from pilotfish.model.jobs import Span
+
+__all__ = ["Store"]
+
+
+class Store(Protocol):
+    """Durable memory of one campaign."""
+
+    epoch: int
+    """Of this opening: 1, 2, …"""
+
+    def load(self) -> Snapshot:
+        """All that a new manager must know. Call before the first commit."""
+
+    def commit(self, changes: Sequence[Change]) -> int:
+        """Make the changes durable soon and in order; the ticket to compare with `durable`."""
+
+    @property
+    def durable(self) -> int:
+        """The highest ticket whose changes, and all before them, are durable."""
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the store cannot write at the moment (it tries again by itself), None when all is well."""
+
+    def raise_failure(self) -> None:
+        """Raise the error that ended the writing for good, if there was one."""
+
+    def flush(self) -> None:
+        """Wait until everything given to `commit` is durable.
+
+        Raises StoreError if it cannot be or, as all that asks something of the store, while there is `trouble`.
+        """
+
+    def submits(self) -> tuple[Submit, ...]:
+        """All jobs ever submitted, forgotten and replaced ones too, by ascending id."""
+
+    def attempts(self, job: int, position: int) -> tuple[Settle, ...]:
+        """All settled attempts of a task, oldest first; those before a revival read as ready and not charged."""
+
+    def finishes(self, job: int) -> tuple[Finish, ...]:
+        """The ends without an attempt that hold for tasks of the job, by position."""
+
+    def current(self) -> tuple[Submit, ...]:
+        """The jobs that were neither replaced nor forgotten, by ascending id: those of `load`, without their tasks."""
+
+    def survey(self, job: int | None = None, span: Span | None = None) -> Survey:
+        """The standing of all tasks of the current jobs, or of a span of any one job. Much cheaper than `load`."""
+
+    def results(self, tasks: Sequence[tuple[int, int]]) -> tuple[Settle, ...]:
+        """The newest settled attempt of each of these tasks, as (job, position), that has one; in their order."""
+
+    def close(self) -> None:
+        """Flush and release everything. Idempotent. Raises StoreError, in the end, if something is not durable."""

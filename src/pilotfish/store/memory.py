@@ -1,0 +1,210 @@
+"""The store's twin that keeps everything in memory: for sessions that keep nothing, and for tests of what is above.
+
+What belongs here: the laws of :mod:`pilotfish.store.base`, told as plainly as possible. What must not: files, threads.
+"""
+
+import copy
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from pilotfish.model.attempts import AttemptId
+from pilotfish.model.changes import (
+    Change,
+    Finish,
+    Forget,
+    Grant,
+    Release,
+    Revive,
+    Settle,
+    Snapshot,
+    Submit,
+    Survey,
+    TaskRecord,
+)
+from pilotfish.model.jobs import Span
+from pilotfish.model.states import Outcome, TaskState
+
+__all__ = ["MemoryStore"]
+
+_Spanned = TypeVar("_Spanned", Finish, Grant)
+
+
+def _ignore() -> None:
+    """Nobody wants to be woken."""
+
+
+class MemoryStore:
+    """Keeps what it is given as long as it lives: every ticket is durable at once, and nothing can fail."""
+
+    trouble: str | None = None
+    """Never any."""
+
+    def __init__(self, *, wake: Callable[[], None] = _ignore) -> None:
+        """An empty store; `wake` is called in each commit."""
+        self.epoch = 1
+        self.durable = 0
+        self.wake = wake
+        """Called in each commit."""
+        self._submits: dict[int, Submit] = {}
+        self._retired: set[int] = set()
+        self._grants: list[Grant] = []
+        self._attempts: dict[tuple[int, int], list[Settle]] = {}
+        self._past: set[AttemptId] = set()
+        self._finishes: dict[int, list[Finish]] = {}
+
+    def reopened(self, *, wake: Callable[[], None] = _ignore) -> "MemoryStore":
+        """The same memory as the next manager would find it: of a higher epoch, with tickets from 1."""
+        later = copy.copy(self)
+        later.epoch, later.durable, later.wake = self.epoch + 1, 0, wake
+        return later
+
+    def load(self) -> Snapshot:
+        """All that a new manager must know."""
+        current = self._submits.keys() - self._retired
+        return Snapshot(
+            submits=tuple(submit for submit in self.submits() if submit.job.id in current),
+            tasks=tuple(self._record(*task) for task in sorted(self._attempts) if task[0] in current),
+            finishes=tuple(finish for job in sorted(current) for finish in self.finishes(job)),
+            grants=tuple(sorted((grant for grant in self._grants if grant.job in current), key=_by_place)),
+        )
+
+    def commit(self, changes: Sequence[Change]) -> int:
+        """Remember the changes; the ticket, which is durable."""
+        for change in changes:
+            self._apply(change)
+        self.durable += 1
+        self.wake()
+        return self.durable
+
+    def raise_failure(self) -> None:
+        """Nothing can fail."""
+
+    def flush(self) -> None:
+        """Nothing waits."""
+
+    def submits(self) -> tuple[Submit, ...]:
+        """All jobs ever submitted, forgotten and replaced ones too, by ascending id."""
+        return tuple(self._submits[job] for job in sorted(self._submits))
+
+    def attempts(self, job: int, position: int) -> tuple[Settle, ...]:
+        """All settled attempts of a task, oldest first; those before a revival read as ready and not charged."""
+        return tuple(map(self._as_of_now, self._attempts.get((job, position), ())))
+
+    def finishes(self, job: int) -> tuple[Finish, ...]:
+        """The ends without an attempt that hold for tasks of the job, by position."""
+        return tuple(sorted(self._finishes.get(job, ()), key=lambda finish: finish.lo))
+
+    def current(self) -> tuple[Submit, ...]:
+        """The jobs that were neither replaced nor forgotten, by ascending id."""
+        return self.load().submits
+
+    def survey(self, job: int | None = None, span: Span | None = None) -> Survey:
+        """The standing of all tasks of the current jobs, or of a span of any one job."""
+        jobs = {one.job.id for one in self.current()} if job is None else {job}
+        within = span or Span(0, sys.maxsize)
+        states: dict[int, list[tuple[TaskState, list[int]]]] = {}
+        for of_job, position in sorted(self._attempts):
+            if of_job in jobs and within.lo <= position < within.hi:
+                state = self.attempts(of_job, position)[-1].state
+                states.setdefault(of_job, []).append((state, [position]))
+        return Survey(
+            states=states,
+            finishes=tuple(one for of_job in sorted(jobs) for one in _reaching(self.finishes(of_job), within)),
+            grants=tuple(_reaching(sorted((one for one in self._grants if one.job in jobs), key=_by_place), within)),
+        )
+
+    def results(self, tasks: Sequence[tuple[int, int]]) -> tuple[Settle, ...]:
+        """The newest settled attempt of each of these tasks, as (job, position), that has one; in their order."""
+        return tuple(self.attempts(*task)[-1] for task in tasks if task in self._attempts)
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _apply(self, change: Change) -> None:
+        match change:
+            case Submit(job=job, replaces=replaces):
+                self._submits[job.id] = change
+                if replaces is not None:
+                    self._retired.add(replaces)
+            case Forget(job=job):
+                self._retired.add(job)
+            case Grant():
+                self._grants.append(change)
+            case Release(job=job, lo=lo, hi=hi, number=number, epoch=epoch):
+                self._close_grants(job, lo, hi, number=number, epoch=epoch)
+            case Settle():
+                self._settle(change)
+            case Finish(job=job, lo=lo, hi=hi):
+                self._finishes[job] = [*_cut(self._finishes.get(job, []), lo, hi), change]
+            case Revive():
+                self._revive(change)
+
+    def _settle(self, settle: Settle) -> None:
+        attempt = settle.report.attempt
+        job, position = attempt.job, attempt.position
+        known = self._attempts.setdefault((job, position), [])
+        if any(earlier.report.attempt == attempt for earlier in known):
+            return  # the first record of an attempt stands
+        known.append(settle)
+        known.sort(key=lambda one: (one.report.attempt.number, one.report.attempt.epoch))
+        self._close_grants(job, position, position + 1, number=attempt.number, epoch=attempt.epoch)
+        self._finishes[job] = _cut(self._finishes.get(job, []), position, position + 1)
+
+    def _revive(self, revive: Revive) -> None:
+        job, lo, hi = revive.job, revive.lo, revive.hi
+        ends = [finish for finish in self._finishes.get(job, []) if finish.state is not TaskState.succeeded]
+        kept = [finish for finish in self._finishes.get(job, []) if finish.state is TaskState.succeeded]
+        for task in self._tasks(job, lo, hi):
+            failed = self.attempts(*task)[-1].state in {TaskState.failed, TaskState.cancelled}
+            if failed or any(finish.lo <= task[1] < finish.hi for finish in ends):
+                self._past |= {
+                    settle.report.attempt for settle in self._attempts[task] if settle.state is not TaskState.succeeded
+                }
+        self._finishes[job] = kept + _cut(ends, lo, hi)
+
+    def _close_grants(self, job: int, lo: int, hi: int, *, number: int, epoch: int) -> None:
+        meant = [grant for grant in self._grants if (grant.job, grant.number, grant.epoch) == (job, number, epoch)]
+        others = [grant for grant in self._grants if (grant.job, grant.number, grant.epoch) != (job, number, epoch)]
+        self._grants[:] = others + _cut(meant, lo, hi)
+
+    def _tasks(self, job: int, lo: int, hi: int) -> list[tuple[int, int]]:
+        return [(job, position) for position in range(lo, hi) if (job, position) in self._attempts]
+
+    def _record(self, job: int, position: int) -> TaskRecord:
+        newest = self.attempts(job, position)[-1]
+        counted = [one for one in self._attempts[job, position] if one.report.attempt not in self._past]
+        return TaskRecord(
+            job=job,
+            position=position,
+            state=newest.state,
+            number=newest.report.attempt.number,
+            tries=sum(settle.charged for settle in counted),
+            losses=sum(settle.report.outcome is Outcome.lost for settle in counted),
+        )
+
+    def _as_of_now(self, settle: Settle) -> Settle:
+        if settle.report.attempt in self._past:
+            return msgspec.structs.replace(settle, state=TaskState.ready, charged=False)
+        return settle
+
+
+def _cut(spans: list[_Spanned], lo: int, hi: int) -> list[_Spanned]:
+    """What remains of the spans without the positions `lo` … `hi`-1."""
+    return [
+        msgspec.structs.replace(span, lo=first, hi=last)
+        for span in spans
+        for first, last in ((span.lo, min(span.hi, lo)), (max(span.lo, hi), span.hi))
+        if first < last
+    ]
+
+
+def _reaching(spans: Iterable[_Spanned], within: Span) -> list[_Spanned]:
+    """Those that hold a position of the span."""
+    return [span for span in spans if span.lo < within.hi and span.hi > within.lo]
+
+
+def _by_place(grant: Grant) -> tuple[int, ...]:
+    return grant.job, grant.lo, grant.number, grant.epoch

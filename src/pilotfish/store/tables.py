@@ -1,0 +1,247 @@
+"""What the tables of an SQLite store mean: changes to rows, rows to values. One connection, no thread, no file.
+
+What belongs here: the encoding of values and the order in which changes take effect. What must not: transactions,
+locks, waiting. The statements themselves stand in ``sql/statements.sql``.
+"""
+
+import sqlite3
+import sys
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import msgspec
+
+from pilotfish.model.attempts import AttemptId, OutputRef, Report
+from pilotfish.model.changes import (
+    Change,
+    Finish,
+    Forget,
+    Grant,
+    Release,
+    Revive,
+    Settle,
+    Snapshot,
+    Submit,
+    Survey,
+    TaskRecord,
+)
+from pilotfish.model.jobs import Span
+from pilotfish.model.resources import Slots
+from pilotfish.model.states import Outcome, TaskState
+from pilotfish.store.sql import repeated, statements
+
+__all__ = ["Tables"]
+
+_Row: TypeAlias = tuple[Any, ...]
+
+_GRANT_COLUMNS = 8
+_ATTEMPT_COLUMNS = 22
+_ROWS_AT_ONCE = 32
+"""Of one INSERT. Each statement gives up the interpreter's lock and must win it back from a busy manager."""
+
+_STATE_NAMES = [state.name for state in sorted(TaskState)]
+_STATES = {state.name: state for state in TaskState}
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
+_NO_OUTPUT = (None, None, None)
+
+_encode = msgspec.json.Encoder().encode
+_decode_submit = msgspec.json.Decoder(Submit).decode
+_decode_slots = msgspec.json.Decoder(Slots).decode
+_decode_positions = msgspec.json.Decoder(list[int]).decode
+
+
+class Tables:
+    """The content of one store, through a connection whose transactions somebody else begins and ends."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """The schema must be the newest one."""
+        self._connection = connection
+        self._sql = statements()
+        self._inserts: dict[tuple[str, int], str] = {}
+        # A superset is enough, so that a transaction that is rolled back does no harm.
+        self._finished_jobs: set[int] = {job for (job,) in self._run("finished_jobs")}
+
+    def epoch(self) -> int:
+        """Of the newest owner."""
+        (epoch,) = self._run("epoch").fetchone()
+        return int(epoch)
+
+    def raise_epoch(self) -> int:
+        """Enter a new owner and tidy up behind the old one; the new epoch."""
+        self._run("raise_epoch")
+        self._run("prune")
+        return self.epoch()
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Let changes take effect in their order.
+
+        Grants and settled attempts touch different tables and are gathered; every other change
+        sees what came before it.
+        """
+        grants: list[Any] = []
+        attempts: list[Any] = []
+        for change in changes:
+            if isinstance(change, Settle) and change.report.attempt.job not in self._finished_jobs:
+                attempts += _attempt_row(change)
+            elif isinstance(change, Grant):
+                grants += _grant_row(change)
+            else:
+                self._insert("add_grants", grants, _GRANT_COLUMNS)
+                self._insert("add_attempts", attempts, _ATTEMPT_COLUMNS)
+                grants, attempts = [], []
+                self._apply_alone(change)
+        self._insert("add_grants", grants, _GRANT_COLUMNS)
+        self._insert("add_attempts", attempts, _ATTEMPT_COLUMNS)
+
+    def load(self) -> Snapshot:
+        """All that a new manager must know."""
+        return Snapshot(
+            submits=self.current(),
+            tasks=tuple(
+                [
+                    TaskRecord(job, position, _STATES[state], number, tries, losses)
+                    for job, position, state, number, tries, losses in self._run("current_tasks")
+                ]
+            ),
+            finishes=tuple(map(_finish_of_row, self._run("current_finishes"))),
+            grants=self._open_grants("current_grants", ()),
+        )
+
+    def submits(self) -> tuple[Submit, ...]:
+        """All jobs ever submitted, by ascending id."""
+        return tuple(_decode_submit(text) for (text,) in self._run("submits"))
+
+    def attempts(self, job: int, position: int) -> tuple[Settle, ...]:
+        """All settled attempts of a task, oldest first."""
+        return tuple(map(_settle_of_row, self._run("attempts", (job, position))))
+
+    def finishes(self, job: int) -> tuple[Finish, ...]:
+        """The ends without an attempt that hold for tasks of the job, by position."""
+        return tuple(map(_finish_of_row, self._run("finishes", (job,))))
+
+    def current(self) -> tuple[Submit, ...]:
+        """The jobs that were neither replaced nor forgotten, by ascending id."""
+        return tuple(_decode_submit(text) for (text,) in self._run("current_submits"))
+
+    def survey(self, job: int | None, span: Span | None) -> Survey:
+        """The standing of all tasks of the current jobs, or of a span of any one job."""
+        within = span or Span(0, sys.maxsize)
+        kind, values = ("current", ()) if job is None else ("span", (job, within.lo, within.hi))
+        states: dict[int, list[tuple[TaskState, list[int]]]] = {}
+        for of_job, state, _number, positions in self._run(f"{kind}_states", values):
+            states.setdefault(of_job, []).append((_STATES[state], _decode_positions(f"[{positions}]")))
+        return Survey(
+            states=states,
+            finishes=tuple(map(_finish_of_row, self._run(f"{kind}_finishes", values))),
+            grants=self._open_grants(f"{kind}_grants", values),
+        )
+
+    def results(self, tasks: Sequence[tuple[int, int]]) -> tuple[Settle, ...]:
+        """The newest settled attempt of each of these tasks, as (job, position), that has one; in their order."""
+        rows = (self._run("result", task).fetchone() for task in tasks)
+        return tuple(_settle_of_row(row) for row in rows if row is not None)
+
+    def _run(self, name: str, values: Sequence[Any] | dict[str, Any] = ()) -> sqlite3.Cursor:
+        return self._connection.execute(self._sql[name], values)
+
+    def _insert(self, name: str, values: list[Any], columns: int) -> None:
+        step = _ROWS_AT_ONCE * columns
+        for start in range(0, len(values), step):
+            part = values[start : start + step]
+            key = name, len(part) // columns
+            if key not in self._inserts:
+                self._inserts[key] = repeated(self._sql[name], key[1])
+            self._connection.execute(self._inserts[key], part)
+
+    def _apply_alone(self, change: Change) -> None:
+        match change:
+            case Settle():
+                # Its task had ended without an attempt; if this one is news, it is what holds.
+                attempt = change.report.attempt
+                if self._run("add_attempts", _attempt_row(change)).rowcount == 1:
+                    self._cut_finishes(attempt.job, attempt.position, attempt.position + 1)
+            case Release():
+                span = msgspec.structs.asdict(change)
+                for step in ("keep_grant_behind", "remove_grants_inside", "shorten_grant_before"):
+                    self._run(step, span)
+            case Finish():
+                self._cut_finishes(change.job, change.lo, change.hi)
+                self._run("add_finish", {**msgspec.structs.asdict(change), "state": change.state.name})
+                self._finished_jobs.add(change.job)
+            case Revive():
+                self._run("revive_attempts", msgspec.structs.asdict(change))
+                self._cut_finishes(change.job, change.lo, change.hi, spared=TaskState.succeeded.name)
+            case Submit():
+                self._run("add_job", (change.job.id, change.job.spec.name, _encode(change).decode()))
+                self._run("retire_job", (change.replaces,))
+            case Forget():
+                self._run("retire_job", (change.job,))
+
+    def _cut_finishes(self, job: int, lo: int, hi: int, *, spared: str = "") -> None:
+        span = {"job": job, "lo": lo, "hi": hi, "spared": spared}
+        for step in ("keep_finish_behind", "remove_finishes_inside", "shorten_finish_before"):
+            self._run(step, span)
+
+    def _open_grants(self, name: str, values: Sequence[int]) -> tuple[Grant, ...]:
+        grants = []
+        for node, lane, slots, job, lo, hi, number, epoch in self._run(name, values).fetchall():
+            given = _decode_slots(slots)
+            start = lo
+            for end in [*(p for (p,) in self._run("ended_of_grant", (job, lo, hi, number, epoch))), hi]:
+                if start < end:
+                    grants.append(Grant(node, lane, given, job, start, end, number, epoch))
+                start = end + 1
+        return tuple(sorted(grants, key=lambda grant: (grant.job, grant.lo, grant.number, grant.epoch)))
+
+
+def _grant_row(grant: Grant) -> _Row:
+    slots = _encode(grant.slots).decode()
+    return (grant.job, grant.number, grant.epoch, grant.lo, grant.hi, grant.node, grant.lane, slots)
+
+
+def _attempt_row(settle: Settle) -> _Row:
+    # Plain strings and integers: sqlite3 takes a slow way for members of enumerations and for booleans.
+    report = settle.report
+    attempt = report.attempt
+    return (
+        attempt.job,
+        attempt.position,
+        attempt.number,
+        attempt.epoch,
+        _STATE_NAMES[settle.state],
+        1 if settle.charged else 0,
+        1 if report.outcome is Outcome.lost else 0,
+        settle.node,
+        report.lane,
+        str(report.outcome),
+        report.code,
+        report.started_at,
+        report.ended_at,
+        report.cpu_seconds,
+        report.peak_rss,
+        *(msgspec.structs.astuple(report.stdout) if report.stdout else _NO_OUTPUT),
+        *(msgspec.structs.astuple(report.stderr) if report.stderr else _NO_OUTPUT),
+        report.reason,
+    )
+
+
+def _settle_of_row(row: _Row) -> Settle:
+    report = Report(
+        attempt=AttemptId(*row[:4]),
+        lane=row[8],
+        outcome=_OUTCOMES[row[9]],
+        code=row[10],
+        started_at=row[11],
+        ended_at=row[12],
+        cpu_seconds=row[13],
+        peak_rss=row[14],
+        stdout=None if row[15] is None else OutputRef(*row[15:18]),
+        stderr=None if row[18] is None else OutputRef(*row[18:21]),
+        reason=row[21],
+    )
+    return Settle(report=report, node=row[7], state=_STATES[row[4]], charged=bool(row[5]))
+
+
+def _finish_of_row(row: _Row) -> Finish:
+    job, lo, hi, state, reason = row
+    return Finish(job, lo, hi, _STATES[state], reason)
