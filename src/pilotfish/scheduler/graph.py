@@ -1,0 +1,213 @@
+"""Dependencies: when a waiting task becomes ready, and when it can never run.
+
+What belongs here: which jobs wait for which, the longest path that remains after each. What must not:
+resources, order among what is ready.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from pilotfish.model.jobs import Dependency, When
+from pilotfish.model.states import FINAL, TaskState, Trigger
+from pilotfish.scheduler.tasks import JobTasks
+
+__all__ = ["Graph"]
+
+_AWAITED = {When.succeeded: "succeed", When.failed: "fail", When.finished: "end"}
+_BROKEN = {When.succeeded: "did not succeed", When.failed: "did not fail", When.finished: "did not end"}
+_FINAL_BYTES = frozenset(int(state) for state in FINAL)
+
+
+class Graph:
+    """The dependencies between jobs.
+
+    Args:
+        jobs: by id; the graph looks, and moves tasks out of `waiting` only.
+        skipped: is told (job, position, end, reason) of spans that became skipped.
+        released: is told of each job that got ready tasks.
+
+    """
+
+    def __init__(
+        self,
+        jobs: Mapping[int, JobTasks],
+        *,
+        skipped: Callable[[JobTasks, int, int, str], None],
+        released: Callable[[JobTasks], None],
+    ) -> None:
+        """Begin without jobs."""
+        self._jobs, self._skipped, self._released = jobs, skipped, released
+        self._dependents: dict[int, list[tuple[int, Dependency]]] = {}
+        """By job id: those that wait for the job as a whole."""
+        self._task_dependents: dict[int, list[int]] = {}
+        """By job id: those whose tasks wait for one of its tasks each."""
+        self._ended: set[int] = set()
+        """Jobs whose end has been told to their dependents."""
+        self._awaited: dict[int, int] = {}
+        """By job id: on how many ends of whole jobs it still waits; a job with many is looked at when it is 0."""
+        self._ends: list[tuple[JobTasks, int, int]] = []
+        """Ends whose consequences are yet to be drawn: a list, because a chain may be longer than a stack."""
+        self.ranks: dict[int, int] = {}
+        """By job id: how many jobs the longest chain of dependants has, itself included (HEFT's upward rank
+        with equal durations)."""
+
+    def add(self, jobs: Iterable[JobTasks]) -> None:
+        """Take in jobs that were submitted together; those that they depend on are known or among them."""
+        added = list(jobs)
+        self._ended.update(tasks.job.id for tasks in added if not tasks.unfinished)
+        for tasks in added:
+            job = tasks.job.id
+            self._awaited[job] = 0
+            for dependency, on in self._dependencies(tasks):
+                if dependency.each:
+                    self._task_dependents.setdefault(on, []).append(job)
+                else:
+                    self._dependents.setdefault(on, []).append((job, dependency))
+                    self._awaited[job] += on not in self._ended
+        for tasks in added:
+            self._rank(tasks.job.id)
+        for tasks in added:
+            self._raise_ranks(tasks)
+
+    def _after(self, job: int) -> list[int]:
+        return [later for later, _ in self._dependents.get(job, ())] + self._task_dependents.get(job, [])
+
+    def _rank(self, job: int) -> None:
+        """Compute the rank of a new job and of the new ones after it, depth first."""
+        path = [job]
+        while path:
+            last = path[-1]
+            unknown = [] if last in self.ranks else [later for later in self._after(last) if later not in self.ranks]
+            path.extend(unknown)
+            if not unknown:
+                path.pop()
+                self.ranks.setdefault(last, 1 + max((self.ranks[later] for later in self._after(last)), default=0))
+
+    def _raise_ranks(self, tasks: JobTasks) -> None:
+        """Raise those of older jobs that a new one lengthens."""
+        lengthened = [tasks]
+        while lengthened:
+            last = lengthened.pop()
+            rank = 1 + self.ranks[last.job.id]
+            for on in last.job.depends_on:
+                if self.ranks[on] < rank and self._jobs[on].unfinished:
+                    self.ranks[on] = rank
+                    lengthened.append(self._jobs[on])
+
+    def settle(self, jobs: Iterable[JobTasks]) -> None:
+        """Release or skip what can be told of these jobs' waiting tasks, and of what that decides in turn."""
+        for tasks in jobs:
+            self._decide_all(tasks)
+        self._go_on()
+
+    def ended(self, ends: Iterable[tuple[JobTasks, int, int]]) -> None:
+        """Tasks (of a job, from position to position) have become final: decide what that decides."""
+        self._ends.extend(ends)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        while self._ends:
+            tasks, lo, hi = self._ends.pop()
+            for job in self._task_dependents.get(tasks.job.id, ()):
+                later = self._jobs[job]
+                if later.counts[TaskState.waiting]:
+                    for position in range(lo, hi):
+                        self._decide_one(later, position)
+            if not tasks.unfinished and tasks.job.id not in self._ended:
+                self._tell_end(tasks)
+
+    def _tell_end(self, tasks: JobTasks) -> None:
+        """Tell those that wait for a whole job that it has ended."""
+        self._ended.add(tasks.job.id)
+        for job, dependency in self._dependents.get(tasks.job.id, ()):
+            later = self._jobs[job]
+            self._awaited[job] -= 1
+            if not self._holds(dependency, tasks, 0):
+                self._skip(later, 0, later.count, self._reason(dependency, tasks.job.id))
+            elif not self._awaited[job]:
+                self._decide_all(later)
+
+    def reopened(self, tasks: JobTasks) -> None:
+        """Tasks of a job were revived: whoever waits for its end waits again, where it had ended."""
+        if tasks.unfinished and tasks.job.id in self._ended:
+            self._ended.discard(tasks.job.id)
+            for job, _ in self._dependents.get(tasks.job.id, ()):
+                self._awaited[job] += 1
+
+    def missing(self, tasks: JobTasks, position: int) -> list[str]:
+        """What a waiting task waits for, for people."""
+        found = []
+        for dependency, on in self._dependencies(tasks):
+            if self._holds(dependency, self._jobs[on], position) is not None:
+                continue
+            other = self._jobs[on]
+            what = _AWAITED[dependency.when]
+            if dependency.each:
+                found.append(f"waits for {other.job.spec.name}:{other.job.spec.index(position)} to {what}")
+            else:
+                so_far = f" ({other.count - other.unfinished} of {other.count} tasks have ended)"
+                found.append(f"waits for {other.job.spec.name} to {what}{so_far if other.count > 1 else ''}")
+        return found
+
+    def _dependencies(self, tasks: JobTasks) -> Iterable[tuple[Dependency, int]]:
+        return zip(tasks.job.spec.after, tasks.job.depends_on, strict=True)
+
+    def _decide_all(self, tasks: JobTasks) -> None:
+        """Decide a whole job's waiting tasks, where its dependencies on whole jobs can be told."""
+        if not tasks.counts[TaskState.waiting]:
+            return
+        one_by_one = too_early = False
+        for dependency, on in self._dependencies(tasks):
+            if dependency.each:
+                one_by_one = True
+                too_early = too_early or self._jobs[on].unfinished == self._jobs[on].count
+            elif self._holds(dependency, self._jobs[on], 0) is False:
+                self._skip(tasks, 0, tasks.count, self._reason(dependency, on))
+                return
+        if too_early or self._awaited[tasks.job.id]:
+            return
+        for span in list(tasks.runs(0, tasks.count)):
+            if tasks.states[span.lo] != TaskState.waiting:
+                continue
+            if one_by_one:
+                for position in range(span.lo, span.hi):
+                    self._decide_one(tasks, position)
+            else:
+                tasks.move_span(span.lo, span.hi, Trigger.release)
+                self._released(tasks)
+
+    def _decide_one(self, tasks: JobTasks, position: int) -> None:
+        """Decide one task, where it waits."""
+        if tasks.states[position] != TaskState.waiting:
+            return
+        ready = True
+        for dependency, on in self._dependencies(tasks):
+            holds = self._holds(dependency, self._jobs[on], position)
+            if holds is False:
+                self._skip(tasks, position, position + 1, self._reason(dependency, on))
+                return
+            ready = ready and bool(holds)
+        if ready:
+            tasks.move(position, Trigger.release)
+            self._released(tasks)
+
+    def _skip(self, tasks: JobTasks, lo: int, hi: int, reason: str) -> None:
+        for span in list(tasks.runs(lo, hi)) if tasks.counts[TaskState.waiting] else ():
+            if tasks.states[span.lo] == TaskState.waiting:
+                tasks.move_span(span.lo, span.hi, Trigger.skip)
+                self._skipped(tasks, span.lo, span.hi, reason)
+                self._ends.append((tasks, span.lo, span.hi))
+
+    def _reason(self, dependency: Dependency, on: int) -> str:
+        return f"{self._jobs[on].job.spec.name} {_BROKEN[dependency.when]}"
+
+    def _holds(self, dependency: Dependency, on: JobTasks, position: int) -> bool | None:
+        """Whether a dependency holds; None while nobody can tell."""
+        if dependency.each:
+            if on.states[position] not in _FINAL_BYTES:
+                return None
+            good = on.states[position] == TaskState.succeeded
+        else:
+            if on.unfinished:
+                return None
+            good = on.counts[TaskState.succeeded] == on.count
+        return dependency.when is When.finished or good == (dependency.when is When.succeeded)

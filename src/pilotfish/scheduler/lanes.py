@@ -1,0 +1,64 @@
+"""Lanes: slots of a node with the attempts that use them one after another; how many may wait in one, and for how long.
+
+A lane whose attempts are short gets more of them than it can run at once, so that the next one starts without
+asking the manager: about `queue_seconds` of work waits. The longer the tasks, the fewer wait; long ones never do.
+"""
+
+import math
+from collections import deque
+
+from pilotfish.model.attempts import AttemptId
+from pilotfish.model.resources import Request, Slots
+from pilotfish.scheduler.occupancy import Node
+from pilotfish.settings import Settings
+
+__all__ = ["Lane", "depth", "patience"]
+
+_LONG = 0.5
+"""Seconds from which on a task hides the round trip by itself."""
+_LEAST_PATIENCE = 0.1
+"""Seconds: attempts that wait for less are never asked back."""
+
+
+class Lane:
+    """One lane of a node."""
+
+    def __init__(self, node: Node, number: int, slots: Slots, request: Request | None) -> None:
+        """An empty lane; `request` is None for one that only holds attempts which nobody granted."""
+        self.node = node
+        self.number = number
+        self.slots = slots
+        self.request = request
+        self.attempts: deque[AttemptId] = deque()
+        """Granted ones in their order; the first runs."""
+        self.strangers: set[AttemptId] = set()
+        """Attempts that the node holds and nobody granted: told to end, they hold the slots until then."""
+        self.since = 0.0
+        """When the first attempt began, as far as we know."""
+        self.recalled = False
+        """Those that wait were asked back and nothing has ended since."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing holds the slots."""
+        return not self.attempts and not self.strangers
+
+    @property
+    def waiting(self) -> tuple[AttemptId, ...]:
+        """Attempts behind the one that runs."""
+        return tuple(self.attempts)[1:]
+
+
+def depth(typical_seconds: float | None, settings: Settings) -> int:
+    """How many attempts of this duration may wait behind the running one; 0 before any was measured."""
+    if typical_seconds is None or typical_seconds > _LONG:
+        return 0
+    return min(settings.queue_limit, math.ceil(settings.queue_seconds / max(typical_seconds, 1e-6)))
+
+
+def patience(typical_seconds: float | None) -> float:
+    """How long the first attempt of a lane may run before those that wait behind it are asked back, in seconds.
+
+    Never longer than for those that let any wait: durations may have grown since they were granted.
+    """
+    return max(_LEAST_PATIENCE, 2 * min(typical_seconds or 0.0, _LONG))

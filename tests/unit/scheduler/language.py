@@ -1,0 +1,285 @@
+"""A small language for cases: jobs in few words, and a world of nodes whose tasks take virtual time.
+
+A world hands events to a scheduler, performs its commands as agents would, records its changes in a
+MemoryStore, and has the scheduler check its invariants after each event.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from pilotfish.model.attempts import AttemptId, LaneState, Report
+from pilotfish.model.changes import Change, Grant, Submit
+from pilotfish.model.events import (
+    Cancelled,
+    CloseLane,
+    Command,
+    Draining,
+    Ended,
+    Event,
+    Kill,
+    NodeJoined,
+    NodeLost,
+    Restored,
+    Retract,
+    Returned,
+    Revived,
+    Submitted,
+    WakeAt,
+    Woken,
+)
+from pilotfish.model.jobs import Dependency, Job, JobSpec, RangeArray, When
+from pilotfish.model.quantities import ONE, Amount
+from pilotfish.model.resources import Inventory, Request, Slots
+from pilotfish.model.states import Outcome
+from pilotfish.scheduler.engine import Scheduler
+from pilotfish.settings import Settings
+from pilotfish.store.memory import MemoryStore
+
+GIB = 2**30
+Kind = TypeVar("Kind")
+
+SHORT, LONG = 0.001, 10.0
+"""Seconds that tasks take."""
+
+
+def cores(number: float) -> Amount:
+    return Amount(round(number * ONE))
+
+
+def request(number: float = 1, gib: float | None = None) -> Request:
+    return Request(cores(number), None if gib is None else round(gib * GIB))
+
+
+def inventory(number: int = 2, gib: int = 8) -> Inventory:
+    return Inventory(tuple(range(number)), gib * GIB)
+
+
+def job(
+    number: int,
+    tasks: int = 1,
+    *,
+    after: Iterable[int | tuple[int, When] | tuple[int, When, bool]] = (),
+    cpus: float = 1,
+    gib: float | None = None,
+    priority: int = 0,
+    retries: int = 0,
+    most: int | None = None,
+) -> Job:
+    """Job 3 is named j3; `after` holds numbers, or (number, when), or (number, when, each)."""
+    entries: list[tuple[Any, ...]] = [entry if isinstance(entry, tuple) else (entry,) for entry in after]
+    spec = JobSpec(
+        name=f"j{number}",
+        command="true",
+        directory="/",
+        cwd="/",
+        array=None if tasks == 1 else RangeArray(0, tasks),
+        after=tuple(Dependency(f"j{on}", *rest) for on, *rest in entries),
+        request=request(cpus, gib),
+        priority=priority,
+        retries=retries,
+        max_parallel=most,
+    )
+    return Job(number, spec, depends_on=tuple(entry[0] for entry in entries))
+
+
+class Host:
+    """What an agent does: attempts of each lane one after another."""
+
+    def __init__(self, name: str, has: Inventory) -> None:
+        self.name, self.inventory = name, has
+        self.lanes: dict[int, list[AttemptId]] = {}
+        self.slots: dict[int, Slots] = {}
+        self.since: dict[int, float] = {}
+
+    def told(self) -> tuple[LaneState, ...]:
+        return tuple(
+            LaneState(lane, self.slots[lane], tuple(queue), self.since[lane] if queue else None)
+            for lane, queue in self.lanes.items()
+        )
+
+
+class World:
+    """A scheduler, its store, and hosts."""
+
+    def __init__(self, *jobs: Job, **settings: Any) -> None:
+        self.settings = Settings(**settings)
+        self.store = MemoryStore()
+        self.scheduler = Scheduler(self.settings, 1)
+        self.hosts: dict[str, Host] = {}
+        self.now = 0.0
+        self.said: list[Command] = []
+        """All commands ever."""
+        self.seconds: Callable[[AttemptId], float] = lambda _: LONG
+        self.code: Callable[[AttemptId], int] = lambda _: 0
+        self.woken_at: float | None = None
+        self.asked: list[Retract | Kill] = []
+        """What hosts have yet to answer."""
+        self.lose_orders = False
+        """Where set, hosts hear nothing: as on a connection that breaks."""
+        if jobs:
+            self.submit(*jobs)
+
+    # Events
+
+    def tell(self, event: Event) -> list[Command]:
+        commands = self.scheduler.handle(event, self.now)
+        self.scheduler.check()
+        self.said.extend(commands)
+        if changes := [command for command in commands if isinstance(command, Change)]:
+            self.store.commit(changes)
+        for command in commands:
+            if isinstance(command, WakeAt):
+                self.woken_at = command.time
+            elif not self.lose_orders:
+                self._obey(command)
+        return commands
+
+    def submit(self, *jobs: Job, replaces: int | None = None) -> list[Command]:
+        submits = tuple(Submit(one, replaces=replaces) for one in jobs)
+        self.store.commit(submits)
+        return self.tell(Submitted(submits))
+
+    def join(self, name: str = "n", *, cpus: int = 2, gib: int = 8) -> list[Command]:
+        self.hosts[name] = Host(name, inventory(cpus, gib))
+        return self.reconnect(name)
+
+    def reconnect(self, name: str = "n") -> list[Command]:
+        host = self.hosts[name]
+        self.asked = [one for one in self.asked if one.node != name]  # meant for the old connection
+        return self.tell(NodeJoined(name, host.inventory, host.told()))
+
+    def lose(self, name: str = "n") -> list[Command]:
+        self.hosts.pop(name, None)
+        return self.tell(NodeLost(name, "gone"))
+
+    def cancel(self, number: int, lo: int = 0, hi: int | None = None) -> list[Command]:
+        return self.tell(Cancelled(number, lo, self.count(number) if hi is None else hi))
+
+    def revive(self, number: int) -> list[Command]:
+        return self.tell(Revived(number, 0, self.count(number)))
+
+    def drain(self, **how: bool) -> list[Command]:
+        return self.tell(Draining(**how))
+
+    def end(
+        self, *attempts: AttemptId, code: int = 0, took: float = SHORT, outcome: Outcome = Outcome.exited
+    ) -> list[Command]:
+        """End attempts; by default all that run."""
+        reports: dict[str, list[Report]] = {name: [] for name in self.hosts}
+        for name, lane, attempt in self.running():
+            if not attempts or attempt in attempts:
+                self._leave(name, lane, attempt)
+                reports[name].append(Report(attempt, lane, outcome, code, self.now - took, self.now, 0.0, 0))
+        commands = []
+        for name, ended in reports.items():
+            if ended:
+                commands += self.tell(Ended(name, tuple(ended)))
+        return commands
+
+    def answer(self) -> list[Command]:
+        """Hosts do what they were asked for: give back what waits, end what is to end."""
+        commands = []
+        while self.asked:
+            asked = self.asked.pop(0)
+            host = self.hosts.get(asked.node)
+            queue = host.lanes.get(asked.lane, []) if host is not None else []
+            if isinstance(asked, Retract):
+                back = tuple(attempt for attempt in queue[1:] if attempt in asked.attempts)
+                for attempt in back:
+                    queue.remove(attempt)
+                commands += self.tell(Returned(asked.node, asked.lane, back)) if host is not None else []
+            elif asked.attempt in queue:
+                started = self.now if asked.attempt == queue[0] else 0.0
+                self._leave(asked.node, asked.lane, asked.attempt)
+                report = Report(asked.attempt, asked.lane, asked.outcome, 0, started, self.now, 0.0, 0)
+                commands += self.tell(Ended(asked.node, (report,)))
+        return commands
+
+    def restart(self) -> None:
+        """A new manager reads what the old one recorded; the hosts are not connected yet."""
+        self.store = self.store.reopened()
+        self.scheduler = Scheduler(self.settings, self.store.epoch)
+        self.woken_at = None
+        self.tell(Restored(self.store.load()))
+
+    def run(self, limit: int = 100_000) -> None:
+        """Let hosts work in virtual time until nothing happens any more."""
+        for _ in range(limit):
+            self.answer()
+            ends = [
+                (max(self.now, host.since[lane] + self.seconds(queue[0])), name, lane)
+                for name, host in self.hosts.items()
+                for lane, queue in host.lanes.items()
+                if queue
+            ]
+            if not ends:
+                return
+            time, name, lane = min(ends)
+            if self.woken_at is not None and self.woken_at <= time:
+                self.now, self.woken_at = max(self.now, self.woken_at), None
+                self.tell(Woken())
+                continue
+            self.now = time
+            attempt = self.hosts[name].lanes[lane][0]
+            started = self.hosts[name].since[lane]
+            self._leave(name, lane, attempt)
+            report = Report(attempt, lane, Outcome.exited, self.code(attempt), started, time, 0.0, 0)
+            self.tell(Ended(name, (report,)))
+        raise AssertionError(f"did not end in {limit} steps")
+
+    # What can be seen
+
+    def count(self, number: int) -> int:
+        return self.scheduler.jobs[number].spec.count
+
+    def states(self, number: int) -> str:
+        """One letter a task: w r R(unning) S(topping) s f c k."""
+        return "".join("wrRSsfck"[state] for state in self.scheduler.states(number))
+
+    def running(self) -> list[tuple[str, int, AttemptId]]:
+        """The first attempt of each lane, with its node and lane."""
+        return [(n, lane, queue[0]) for n, host in self.hosts.items() for lane, queue in host.lanes.items() if queue]
+
+    def jobs_running(self) -> list[int]:
+        return sorted(attempt.job for _, _, attempt in self.running())
+
+    def attempt(self, number: int, position: int = 0) -> AttemptId:
+        held = self.scheduler.holder(number, position)
+        assert held is not None
+        return held[2]
+
+    def explain(self, number: int, position: int = 0) -> str:
+        return self.scheduler.explain(number, position, self.now)
+
+    # Hosts
+
+    def _leave(self, name: str, lane: int, attempt: AttemptId) -> None:
+        host = self.hosts[name]
+        if attempt == host.lanes[lane][0]:
+            host.since[lane] = self.now
+        host.lanes[lane].remove(attempt)
+
+    def _obey(self, command: Command) -> None:
+        if isinstance(command, Retract | Kill):
+            self.asked.append(command)
+        elif isinstance(command, CloseLane) and command.node in self.hosts:
+            assert not self.hosts[command.node].lanes.pop(command.lane), "a lane was closed over an attempt"
+        elif isinstance(command, Grant) and command.node in self.hosts:
+            self._start(self.hosts[command.node], command)
+
+    def _start(self, host: Host, grant: Grant) -> None:
+        queue = host.lanes.setdefault(grant.lane, [])
+        if not queue:
+            host.since[grant.lane] = self.now
+        assert not queue or host.slots[grant.lane] == grant.slots, "the slots of a lane were changed over an attempt"
+        host.slots[grant.lane] = grant.slots
+        queue += [AttemptId(grant.job, at, grant.number, grant.epoch) for at in range(grant.lo, grant.hi)]
+
+
+def of_type(commands: Iterable[Command], kind: type[Kind]) -> list[Kind]:
+    return [command for command in commands if isinstance(command, kind)]
+
+
+def granted(commands: Iterable[Command]) -> list[tuple[int, int]]:
+    """(job, position) of all grants, in their order."""
+    return [(grant.job, at) for grant in of_type(commands, Grant) for at in range(grant.lo, grant.hi)]

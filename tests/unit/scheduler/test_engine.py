@@ -1,0 +1,227 @@
+"""Whole campaigns in virtual time, and what is true of the scheduler whatever happens to it."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from pilotfish.model.attempts import AttemptId, Report
+from pilotfish.model.changes import Submit
+from pilotfish.model.events import Ended, NodeJoined, Submitted, Woken
+from pilotfish.model.jobs import Job, When
+from pilotfish.model.states import FINAL, Outcome, TaskState
+from pilotfish.scheduler.fit import fit
+from tests.unit.scheduler.language import LONG, SHORT, World, inventory, job
+
+
+def campaign() -> list[Job]:
+    return [
+        job(1, 40),
+        job(2, 300, cpus=0.5, retries=1),
+        job(3, 40, after=[(1, When.finished, True)], gib=1),
+        job(4, 3, after=[1, (2, When.finished)], cpus=2),
+        job(5, 100, most=3, priority=1),
+        job(6, after=[4, 5]),
+        job(7, after=[(2, When.failed)], priority=-1),
+        job(8, 20, cpus=0),
+    ]
+
+
+def uneven(attempt: AttemptId) -> float:
+    return LONG if attempt.position % 17 == 3 else SHORT * (1 + attempt.position % 5)
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 4])
+def test_a_campaign_runs_to_its_end(nodes: int) -> None:
+    world = World(*campaign())
+    world.seconds = uneven
+    world.code = lambda attempt: int(attempt.job == 2 and attempt.position % 50 == 7 and attempt.number == 1)
+    for number in range(nodes):
+        world.join(f"n{number}", cpus=3)
+    world.run()
+    totals = world.scheduler.totals()
+    assert world.scheduler.unfinished == 0
+    assert totals[TaskState.skipped] == 1  # job 7: nothing failed for good
+    assert totals[TaskState.succeeded] == sum(one.spec.count for one in campaign()) - 1
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 4])
+@pytest.mark.parametrize("seconds", [SHORT, LONG])
+def test_all_cores_are_used_until_the_work_runs_out(*, nodes: int, seconds: float) -> None:
+    world = World(job(1, 800))
+    world.seconds = lambda _: seconds
+    for number in range(nodes):
+        world.join(f"n{number}", cpus=4)
+    world.run()
+    assert world.now == pytest.approx(800 * seconds / (4 * nodes), rel=0.1)
+
+
+def test_the_same_events_give_the_same_commands() -> None:
+    worlds = [World(*campaign()) for _ in range(2)]
+    for world in worlds:
+        world.seconds = uneven
+        world.join("a", cpus=3)
+        world.join("b", cpus=2)
+        world.run()
+    assert worlds[0].said == worlds[1].said
+
+
+def test_a_million_tasks_that_wait_cost_nothing_per_event() -> None:
+    world = World()
+    world.scheduler.handle(Submitted((Submit(job(1, 10)), Submit(job(2, 1_000_000, after=[1])))), 0.0)
+    world.scheduler.handle(NodeJoined("n", inventory(1)), 0.0)
+    for position in range(9):
+        assert world.scheduler.counts(2)[TaskState.waiting] == 1_000_000
+        report = Report(AttemptId(1, position, 1, 1), 0, Outcome.exited, 0, 0.0, 1.0, 0.0, 0)
+        world.scheduler.handle(Ended("n", (report,)), 1.0)
+    assert world.scheduler.counts(2)[TaskState.waiting] == 1_000_000
+
+
+NODES = st.sampled_from(["a", "b", "c"])
+WHEN = st.sampled_from(When)
+
+
+class Turmoil(RuleBasedStateMachine):
+    """Anything may happen in any order; the world checks the invariants after each event."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.world = World(crash_limit=3)
+        self.next = 1
+
+    @rule(
+        data=st.data(),
+        tasks=st.integers(1, 8),
+        cpus=st.sampled_from([0, 0.3, 0.5, 1, 1, 2, 3]),
+        gib=st.sampled_from([None, None, 1, 3]),
+        priority=st.integers(-1, 1),
+        retries=st.integers(0, 2),
+        most=st.sampled_from([None, None, 1, 2]),
+    )
+    def submit(self, data: st.DataObject, tasks: int, **options: float) -> None:
+        after = []
+        for on in data.draw(st.sets(st.integers(1, self.next), max_size=3)):
+            if on < self.next:
+                each = self.world.count(on) == tasks and tasks > 1 and data.draw(st.booleans())
+                after.append((on, data.draw(WHEN), each))
+        self.world.submit(job(self.next, tasks, after=after, **options))  # type: ignore[arg-type]
+        self.next += 1
+
+    @rule(name=NODES, cpus=st.integers(1, 4))
+    def join(self, name: str, cpus: int) -> None:
+        if name in self.world.hosts:
+            self.world.reconnect(name)
+        else:
+            self.world.join(name, cpus=cpus, gib=3)
+
+    @rule(name=NODES)
+    def lose(self, name: str) -> None:
+        self.world.lose(name)
+
+    @rule(
+        data=st.data(),
+        code=st.sampled_from([0, 0, 1]),
+        took=st.sampled_from([SHORT, 0.04, LONG]),
+        outcome=st.sampled_from([Outcome.exited, Outcome.exited, Outcome.timed_out, Outcome.lost]),
+        times=st.integers(1, 3),
+    )
+    def end(self, data: st.DataObject, code: int, took: float, outcome: Outcome, times: int) -> None:
+        for _ in range(times):
+            if running := self.world.running():
+                chosen = data.draw(st.sampled_from(running))
+                self.world.end(chosen[2], code=code, took=took, outcome=outcome)
+
+    @rule()
+    def answer(self) -> None:
+        self.world.answer()
+
+    @rule(seconds=st.floats(0, 3))
+    def wake(self, seconds: float) -> None:
+        self.world.now += seconds
+        if self.world.woken_at is not None and self.world.woken_at <= self.world.now:
+            self.world.woken_at = None
+            self.world.tell(Woken())
+
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        if jobs := sorted(self.world.scheduler.jobs):
+            number = data.draw(st.sampled_from(jobs))
+            lo = data.draw(st.integers(0, self.world.count(number) - 1))
+            self.world.cancel(number, lo, data.draw(st.integers(lo + 1, self.world.count(number))))
+
+    @rule(data=st.data())
+    def revive(self, data: st.DataObject) -> None:
+        if jobs := sorted(self.world.scheduler.jobs):
+            self.world.revive(data.draw(st.sampled_from(jobs)))
+
+    @rule(deaf=st.booleans())
+    def listen(self, *, deaf: bool) -> None:
+        """A connection breaks, or all nodes come back."""
+        self.world.lose_orders = deaf
+        if not deaf:
+            self.reconnect_all()
+
+    @precondition(lambda self: not self.world.lose_orders)
+    @rule()
+    def restart(self) -> None:
+        before = self.seen()
+        self.world.restart()
+        assert self.seen() == before
+        self.reconnect_all()
+        for name in {node for node, _ in self.world.scheduler._placement.held.values()} - self.world.hosts.keys():  # noqa: SLF001
+            self.world.lose(name)
+
+    def reconnect_all(self) -> None:
+        for name in list(self.world.hosts):
+            self.world.reconnect(name)
+
+    def seen(self) -> dict[int, object]:
+        """What a restart must not change.
+
+        Not recorded: that a task is to end; that it was ready before a job that it had waited for was revived;
+        what a success cost.
+        """
+        scheduler = self.world.scheduler
+        as_recorded = bytes.maketrans(
+            bytes([TaskState.stopping, TaskState.waiting]), bytes([TaskState.running, TaskState.ready])
+        )
+        return {
+            number: [
+                (state, tasks.numbers.get(at, 0))
+                if state == TaskState.succeeded
+                else (state, tasks.numbers.get(at, 0), tasks.tries.get(at, 0), tasks.losses.get(at, 0))
+                for at, state in enumerate(bytes(scheduler.states(number)).translate(as_recorded))
+            ]
+            for number, tasks in scheduler._jobs.items()  # noqa: SLF001 - tries and losses are seen only when they run out
+        }
+
+    @invariant()
+    def nothing_that_could_start_stays(self) -> None:
+        """What is ready, and may start, fits nowhere; or a reservation stands in its way."""
+        scheduler = self.world.scheduler
+        placement = scheduler._placement  # noqa: SLF001 - explained above
+        if placement.reservation is not None:
+            first = placement.reservation.request
+            assert all(isinstance(fit(first, node), str) for node in placement.nodes.values())
+            return
+        for tasks in scheduler._jobs.values():  # noqa: SLF001
+            most = tasks.job.spec.max_parallel
+            if tasks.ready and (most is None or tasks.granted < most):
+                assert all(isinstance(fit(tasks.job.spec.request, node), str) for node in placement.nodes.values())
+
+    def teardown(self) -> None:
+        """In the end, with enough of everything, all tasks become final."""
+        world = self.world
+        world.lose_orders = False
+        self.reconnect_all()
+        world.lose("c")
+        world.join("c", cpus=4, gib=3)
+        world.run()
+        assert world.scheduler.unfinished == 0
+        assert world.scheduler.running == 0
+        for number in world.scheduler.jobs:
+            assert set(map(TaskState, world.scheduler.states(number))) <= FINAL
+
+
+TestTurmoil = Turmoil.TestCase
+TestTurmoil.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
