@@ -1,0 +1,347 @@
+"""The agent: one process per node between the manager and the keepers.
+
+It passes on: what the manager wants to the keepers, what these witness to the manager. It knows nothing that keepers
+and their journals do not know, so that its death costs nothing: the next one adopts its keepers. Each connection begins
+with the whole truth about the node (Hello), told when all living keepers of an earlier agent are heard, all
+dead ones buried, and the node's cores are claimed.
+
+What belongs here: this passing on, the connection, the lease, the claim. What must not: processes of tasks.
+"""
+
+import contextlib
+import fcntl
+import math
+import os
+import selectors
+import signal
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from time import monotonic, strftime
+
+import msgspec
+
+from pilotfish import __version__
+from pilotfish.agent.claims import Claims, claim_path, holders_text
+from pilotfish.agent.config import AgentConfig
+from pilotfish.agent.crew import Crew
+from pilotfish.agent.handle import KeeperHandle
+from pilotfish.agent.inventory import inventory_of, read_machine
+from pilotfish.agent.orders import Manned
+from pilotfish.agent.processes import become_subreaper
+from pilotfish.agent.scratch import Scratch
+from pilotfish.errors import UnavailableError
+from pilotfish.faults import reached
+from pilotfish.model.jobs import JobSpec
+from pilotfish.model.messages import (
+    Close,
+    Describe,
+    End,
+    Hello,
+    Message,
+    Note,
+    Refusal,
+    Reports,
+    Start,
+    Stop,
+    TakeBack,
+    Welcome,
+)
+from pilotfish.model.resources import Inventory
+from pilotfish.transport.base import Connection, DisconnectedError
+from pilotfish.transport.link import Link
+
+__all__ = ["Agent"]
+
+_RECONNECT = 0.1
+"""Seconds between two attempts to reach the manager."""
+_IDLE_LEASE = 2.0
+"""Seconds that an agent without attempts stays when there is no manager: the next one starts an agent anyway."""
+_CLAIM_AGAIN = 0.5
+"""Seconds between two attempts to claim cores."""
+_LONGEST_WAIT = 3600.0
+"""Seconds of one wait where nothing is due."""
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_FAREWELL = 5.0
+"""Seconds that an agent without keepers waits until what they told is recorded."""
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """Reports on their way to the manager."""
+
+    number: int
+    """Of the message."""
+    handle: KeeperHandle
+    count: int
+
+
+class Agent:
+    """The agent of one node; owns the node's folder while it runs.
+
+    Args:
+        config: what it is told.
+        connect: reaches the manager, raises UnavailableError while it cannot.
+
+    """
+
+    def __init__(self, config: AgentConfig, connect: Callable[[], Connection]) -> None:
+        """Become the node's agent. Raises UnavailableError where another one lives."""
+        self._config, self._connect = config, connect
+        self._lock = _own(config.lock)
+        become_subreaper()
+        self._selector = selectors.DefaultSelector()
+        self._crew = Crew(config, self._selector, self._tell)
+        self._inventory: Inventory | None = None
+        """None until it is known."""
+        self._claims = Claims.open(claim_path())
+        self._claim_at = 0.0
+        self._waits = False
+        self._specs: dict[int, JobSpec] = {}
+        self._connection: Connection | None = None
+        self._link = Link(resend_after=config.settings.resend_after, heartbeat=config.settings.heartbeat)
+        self._greeted = False
+        self._told: deque[_Told] = deque()
+        self._lease = config.settings.lease
+        self._lost_at = self._connect_at = monotonic()
+        self._leaving = False
+        self._farewell_at = math.inf
+
+    def serve(self) -> None:
+        """Pass on until there is no more to do, or the lease is over."""
+        with self._signals():
+            while not self._settled():
+                for key, _ in self._selector.select(max(0.0, self._due() - monotonic())):
+                    key.data()
+        self._depart()
+
+    def _settled(self) -> bool:
+        """Do what is due; True when there is nothing more to wait for."""
+        self._look(monotonic())
+        if not self._leaving or self._crew.living:
+            return False
+        if self._farewell_at == math.inf:
+            self._farewell_at = monotonic() + _FAREWELL
+        nothing_left = not any(self._crew.unrecorded())
+        return self._connection is None or nothing_left or monotonic() >= self._farewell_at
+
+    def _due(self) -> float:
+        """When to look at the latest."""
+        due = [monotonic() + _LONGEST_WAIT, self._crew.due, self._farewell_at]
+        if self._connection is not None:
+            due.append(self._link.next_due())
+        elif not self._leaving:
+            due += [self._connect_at, self._lease_end]
+        if self._inventory is None and self._crew.ready:
+            due.append(self._claim_at)
+        return min(due)
+
+    @property
+    def _lease_end(self) -> float:
+        # What has been told and not recorded is in journals; an agent that holds nothing else keeps cores from others.
+        return self._lost_at + (self._lease if self._crew.busy else min(self._lease, _IDLE_LEASE))
+
+    def _look(self, now: float) -> None:
+        """Do what is due."""
+        self._crew.look(now)
+        if self._connection is None and not self._leaving:
+            if now >= self._lease_end:
+                self._leave(f"there was no manager for {now - self._lost_at:.1f} s")
+            elif now >= self._connect_at:
+                self._reach_manager(now)
+        if self._inventory is None and self._crew.ready and now >= self._claim_at:
+            self._take_inventory(now)
+        self._crew.flush()
+        if self._connection is not None:
+            if self._inventory is not None and not self._greeted:
+                self._greet(self._inventory)
+            self._push(self._connection, now)
+
+    def _leave(self, reason: str) -> None:
+        if not self._leaving:
+            self._leaving = True
+            _log(reason)
+            self._crew.dismiss(reason)
+
+    # The node's cores
+
+    def _take_inventory(self, now: float) -> None:
+        """Know what the node has: what keepers of the agent before us use, and what else can be claimed."""
+        machine = read_machine()
+        declared = inventory_of(machine, self._config.cores, self._config.memory)
+        adopted = Inventory((), 0) if self._crew.adopted is None else self._crew.adopted.inventory
+        if not (declared.pinned and adopted.pinned):
+            names = max(declared.cores, adopted.cores, key=len)
+            self._open(Inventory(names, declared.memory, pinned=False), self._crew.adopted_claim)
+            return
+        cores = self._claim(machine.cores, len(declared.cores), adopted.cores)
+        if cores is None:
+            self._claim_at = now + _CLAIM_AGAIN
+        else:
+            self._open(Inventory(cores, declared.memory), self._claims.descriptor)
+
+    def _claim(self, cores: Sequence[int], available: int, held: Sequence[int]) -> tuple[int, ...] | None:
+        """The cores that are ours, those that keepers hold among them; None while too few are free."""
+        if self._crew.adopted_claim is not None:
+            self._claims = Claims(self._crew.adopted_claim)
+        most = max(len(held), available if self._config.at_most is None else min(self._config.at_most, available))
+        least = min(max(self._config.at_least, 1), most)
+        others = [core for core in cores if core not in held]
+        who = f"pid {os.getpid()} ({self._config.campaign})"
+        got = self._claims.claim(others, least - len(held), most - len(held), who)
+        if len(held) + len(got) >= least:
+            return tuple(sorted((*held, *got)))
+        if not self._waits and self._connection is not None:
+            self._waits = True
+            self._tell(Note(f"waiting for cores: {holders_text(self._claims.holders(others))}"), None)
+        return None
+
+    def _open(self, inventory: Inventory, claim: int | None) -> None:
+        self._inventory = inventory
+        self._crew.open(inventory, claim)
+
+    # The manager
+
+    def _reach_manager(self, now: float) -> None:
+        self._connect_at = now + _RECONNECT
+        try:
+            self._connection = self._connect()
+        except UnavailableError:
+            return
+        settings = self._config.settings
+        self._link = Link(resend_after=settings.resend_after, heartbeat=settings.heartbeat, now=now)
+        self._selector.register(self._connection, selectors.EVENT_READ, self._hear)
+
+    def _greet(self, inventory: Inventory) -> None:
+        """Tell the whole truth about the node."""
+        self._greeted = True
+        keepers = list(self._crew.unrecorded())
+        reports = tuple(report for handle in keepers for report in handle.reports)
+        lanes = self._crew.lane_states()
+        number = self._link.send(Hello(__version__, self._config.node, os.getpid(), inventory, lanes, reports))
+        self._told.extend(_Told(number, handle, len(handle.reports)) for handle in keepers)
+
+    def _tell(self, message: Message, handle: KeeperHandle | None) -> None:
+        """Pass a message on. What no manager hears now is in the next Hello, or no longer matters."""
+        if isinstance(message, Note):
+            _log(message.text)
+        elif not self._greeted:
+            return
+        if self._connection is not None:
+            number = self._link.send(message)
+            if isinstance(message, Reports) and handle is not None:
+                self._told.append(_Told(number, handle, len(message.reports)))
+
+    def _push(self, connection: Connection, now: float) -> None:
+        frame = self._link.outgoing(now)
+        if frame is not None:
+            connection.send(frame)
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if connection.unsent else 0)
+        if self._selector.get_key(connection).events != wanted:
+            self._selector.modify(connection, wanted, self._hear)
+
+    def _hear(self) -> None:
+        connection = self._connection
+        if connection is None:
+            return
+        now = monotonic()
+        try:
+            connection.flush()
+            for frame in connection.receive():
+                messages = self._link.receive(frame, now)
+                self._acknowledge()
+                for message in messages:
+                    self._understand(message)
+        except DisconnectedError:
+            self._lose_manager(connection, now)
+            return
+        self._link.handled(self._link.received)
+
+    def _acknowledge(self) -> None:
+        """Pass on what the manager has recorded."""
+        while self._told and self._told[0].number <= self._link.acknowledged:
+            told = self._told.popleft()
+            reached("agent.recorded")
+            self._crew.recorded(told.handle, told.count)
+
+    def _understand(self, message: Message) -> None:
+        match message:
+            case Start():
+                reached("agent.start")
+                if not self._leaving:
+                    self._crew.start(message, self._specs[message.job])
+            case Describe(job, spec):
+                self._specs[job] = spec
+            case TakeBack() | End():
+                self._crew.pass_on(message)
+            case Close():
+                pass  # the keeper stays for what the lane will hold next
+            case Welcome():
+                self._lease = message.lease
+                self._crew.man(Manned(self._lease, None))
+            case Stop():
+                self._leave("the manager has no more work")
+            case Refusal(reason):
+                self._leave(f"refused by the manager: {reason}")
+
+    def _lose_manager(self, connection: Connection, now: float) -> None:
+        self._selector.unregister(connection)
+        connection.close()
+        self._connection, self._greeted = None, False
+        self._told.clear()
+        self._specs.clear()
+        self._lost_at = self._connect_at = now
+        self._crew.man(Manned(self._lease, now))
+
+    # Coming and going
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Let TERM end this agent, and the end of a child wake it."""
+        reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._selector.register(reading, selectors.EVENT_READ, lambda: self._signalled(os.read(reading, 256)))
+        before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        handlers = {number: signal.signal(number, lambda *_: None) for number in (*_ENDING, signal.SIGCHLD)}
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(before)
+
+    def _signalled(self, numbers: bytes) -> None:
+        for number in numbers:
+            if number in _ENDING:
+                self._leave(f"ended by {signal.Signals(number).name}")
+
+    def _depart(self) -> None:
+        if self._connection is not None:
+            self._push(self._connection, monotonic())
+            self._connection.close()
+        with contextlib.suppress(OSError):  # a full disk, or rights that tasks took away: nothing that matters
+            Scratch(Path(self._config.scratch)).remove()
+        self._config.socket.unlink(missing_ok=True)
+        self._config.lock.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # journals that somebody must still be told of, or the manager's socket
+            Path(self._config.folder).rmdir()
+
+
+def _own(lock: Path) -> int:
+    """Hold the lock as long as this process lives. Raises UnavailableError where another agent has it."""
+    while True:
+        lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            continue  # a departing agent has just removed the folder
+        except BlockingIOError:
+            raise UnavailableError(f"another agent owns {lock.parent}") from None
+        if lock.exists() and os.path.samestat(os.fstat(descriptor), lock.stat()):
+            return descriptor
+        os.close(descriptor)  # or the file, after we had opened it
+
+
+def _log(text: str) -> None:
+    sys.stderr.write(f"{strftime('%Y-%m-%d %H:%M:%S')} agent {os.getpid()}: {text}\n")
+    sys.stderr.flush()

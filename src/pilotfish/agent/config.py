@@ -1,0 +1,62 @@
+"""What an agent is told when it is started, in a form that also travels on a command line.
+
+What belongs here: these values and the paths that follow from them. What must not: reading or making anything.
+"""
+
+from pathlib import Path
+
+import msgspec
+
+from pilotfish.settings import Settings
+
+__all__ = ["AgentConfig"]
+
+
+class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the agent of one node."""
+
+    node: str
+    """Its name; part of file names."""
+    campaign: str
+    """Folder of the campaign, absolute; the manager's address and the outputs lie there."""
+    folder: str
+    """Of this node alone: lock, socket, journals; made, and removed at the end.
+
+    Absolute, on a local disk, short enough for a socket's path.
+    """
+    scratch: str
+    """For temporary files of tasks, which may be large; absolute. Made, and removed at the end."""
+    cores: int | None = None
+    """Declared; more than the machine has are names without a core. None: all that we may use."""
+    memory: int | None = None
+    """Bytes, declared. None: all that we may use."""
+    at_least: int = 1
+    """Cores of the largest request: with fewer some task could never run, so the agent waits for so many."""
+    at_most: int | None = None
+    """Cores that the tasks could use at the same time: no more are claimed. None: any number."""
+    settings: Settings = Settings()
+
+    @property
+    def access(self) -> Path:
+        """The file that tells where the manager is."""
+        return Path(self.campaign, "access")
+
+    @property
+    def log(self) -> Path:
+        """Where agent and keepers write what nobody else can be told."""
+        return Path(self.campaign, "agent.log")
+
+    @property
+    def outputs(self) -> Path:
+        """Where outputs of tasks are kept."""
+        return Path(self.campaign, "outputs")
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one agent of the node."""
+        return Path(self.folder, "lock")
+
+    @property
+    def socket(self) -> Path:
+        """Where keepers find their agent."""
+        return Path(self.folder, "agent.sock")

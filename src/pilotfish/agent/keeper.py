@@ -1,0 +1,445 @@
+"""The keeper: the small blocking process that runs the attempts of one lane, one after the other.
+
+It is forked from the agent and outlives it: what it was given it runs, what it has seen it tells, to the next
+agent if need be. Without any agent, or with one that has no manager, it goes on for the lease, then ends its
+task and itself. It ignores signals that mean a session's end: it ends when told to, or when its lease is over.
+
+Laws: an intent is in the journal before the program starts; an outcome is in the journal, and the outputs that it names
+are on the disk, before it is reported; a report is kept until the manager has recorded it.
+
+What belongs here: the order of these things. What must not: how each is done.
+"""
+
+import contextlib
+import errno
+import math
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from collections import deque
+from collections.abc import Container
+from pathlib import Path
+from time import monotonic, time
+from typing import Never
+
+import msgspec
+
+from pilotfish.agent.confine import Execution
+from pilotfish.agent.journal import Journal, remove_journal
+from pilotfish.agent.orders import Channel, ChannelClosedError, Introduction, Leave, Manned, Order, Recorded, Work
+from pilotfish.agent.outputs import Outputs, Stream
+from pilotfish.agent.processes import be_killed_first, become_subreaper, carry_mark, identify, limit_descriptors
+from pilotfish.agent.scratch import Scratch
+from pilotfish.agent.spawn import Program, lane_environment
+from pilotfish.faults import reached
+from pilotfish.model.attempts import AttemptId, LaneState, OutputRef, Report
+from pilotfish.model.jobs import JobSpec
+from pilotfish.model.messages import End, Note, Reports, Started, TakeBack, TakenBack
+from pilotfish.model.quantities import Amount
+from pilotfish.model.resources import Inventory, Slots
+from pilotfish.model.states import Outcome
+from pilotfish.settings import Settings
+
+__all__ = ["Keeper", "Post", "keep"]
+
+_GATHER = 0.01
+"""Seconds for which a report waits for others while there is more to run."""
+_RECONNECT = 0.2
+"""Seconds between two attempts to find an agent."""
+_RETRY = 1.0
+"""Seconds between two attempts to do what the machine lacked room for."""
+_ROOM_LASTS = 1.0
+"""Seconds for which a disk that has room is trusted to have some."""
+_SHORTAGES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
+"""Errors that say something about the machine at this moment, and nothing about the task."""
+_LONGEST_WAIT = 3600.0
+"""Seconds of one wait where nothing is due."""
+
+
+class Post(msgspec.Struct, frozen=True, kw_only=True):
+    """What an agent gives a keeper on its way."""
+
+    node: str
+    lane: int
+    mark: int
+    journal: Path
+    socket: str
+    """Where agents of this node listen, one after the other."""
+    outputs: Path
+    scratch: Path
+    inventory: Inventory
+    claim: int | None
+    """Descriptor that holds the node's cores as long as one process has it."""
+    descriptors: int
+    """Limit of open descriptors for tasks."""
+    settings: Settings
+
+
+class _Running(msgspec.Struct):
+    attempt: AttemptId
+    pid: int
+    started_at: float
+    execution: Execution
+
+
+def keep(post: Post) -> Never:
+    """Be a keeper; the process is a fresh fork of its agent, with no descriptor open but the claim."""
+    code = 1
+    try:
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        become_subreaper()
+        carry_mark(post.mark)
+        limit_descriptors(post.descriptors)
+        be_killed_first()
+        Keeper(post).serve()
+        code = 0
+    except BaseException:  # noqa: BLE001 - the last frame of a process: whatever it is belongs in the log
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+class Keeper:
+    """The one lane of this process."""
+
+    def __init__(self, post: Post) -> None:
+        """Begin with nothing to run."""
+        self._post = post
+        self._journal = Journal(post.journal, post.lane, identify(os.getpid()), post.mark)
+        self._outputs = Outputs(post.outputs, post.node, post.lane)
+        self._scratch = Scratch(post.scratch)
+        self._environment = dict(os.environb)
+        self._slots: Slots | None = None
+        self._specs: dict[int, JobSpec] = {}
+        """The job that came last, by its id."""
+        self._program: Program | None = None
+        """That job on these slots."""
+        self._queue: deque[tuple[AttemptId, str | None, Program]] = deque()
+        """Attempts with their value in a list array, and what they run."""
+        self._running: _Running | None = None
+        self._reports: list[Report] = []
+        """Not recorded by the manager, as far as known."""
+        self._delivered = 0
+        """How many of them have left."""
+        self._deliver_at = math.inf
+        self._room_until = 0.0
+        self._leaving = False
+        self._complained = False
+        self._channel: Channel | None = None
+        self._poll = select.poll()
+        self._manned = Manned(post.settings.lease, None)
+        self._lost_at = self._connect_at = monotonic()
+
+    def serve(self) -> None:
+        """Run what comes until there is nothing to stay for."""
+        self._connect()
+        while not self._done():
+            if self._queue:
+                self._attempt()
+            else:
+                self._listen(math.inf)
+        self._depart()
+
+    def _done(self) -> bool:
+        if self._queue or self._deliver_at < math.inf:
+            return False
+        return self._leaving or (self._channel is None and not self._reports)
+
+    # The life of an attempt
+
+    def _attempt(self) -> None:
+        attempt, value, program = self._queue[0]
+        started_at = time()
+        try:
+            self._require_room()
+            launch = program.prepare(attempt, value, self._outputs)
+            self._journal.intend(attempt)
+            reached("keeper.intent")
+            pid = launch.start()
+        except (OSError, ValueError) as error:
+            self._journal.withdraw(attempt)
+            if isinstance(error, OSError) and error.errno in _SHORTAGES:
+                self._complain(error)
+                self._listen(monotonic() + _RETRY)
+            else:
+                self._queue.popleft()
+                self._tell(_unstarted(attempt, self._post.lane, Outcome.start_failed, started_at, _reason(error)))
+            return
+        self._queue.popleft()
+        reached("keeper.started")
+        limits = (program.spec.time, program.spec.request.memory)
+        execution = Execution(pid, self._post.mark, limits, self._post.settings.grace, monotonic())
+        self._running = _Running(attempt, pid, started_at, execution)
+        self._watch(self._running)
+        self._conclude(self._running)
+        self._running = None
+
+    def _require_room(self) -> None:
+        now = monotonic()
+        if now >= self._room_until:
+            self._outputs.require_room()
+            self._room_until = now + _ROOM_LASTS
+
+    def _watch(self, running: _Running) -> None:
+        """Wait until no process of the attempt is left."""
+        execution = running.execution
+        announce_at = monotonic() + self._post.settings.started_after
+        handle = os.pidfd_open(running.pid)
+        self._poll.register(handle, select.POLLIN)
+        while True:
+            self._listen(min(execution.due, announce_at))
+            over = execution.gather()
+            if execution.main_ended:
+                break
+            now = monotonic()
+            execution.look(now)
+            if now >= announce_at:
+                announce_at = math.inf
+                self._send(Started(running.attempt, self._post.lane, running.started_at, running.pid))
+        self._poll.unregister(handle)
+        os.close(handle)
+        while not over:
+            execution.look(monotonic())
+            self._listen(execution.due)
+            over = execution.gather()
+
+    def _conclude(self, running: _Running) -> None:
+        """Report an attempt that is over."""
+        reached("keeper.ended")
+        execution = running.execution
+        outcome, code = execution.outcome
+        report = Report(
+            attempt=running.attempt,
+            lane=self._post.lane,
+            outcome=outcome,
+            code=code,
+            started_at=running.started_at,
+            ended_at=max(running.started_at, time()),
+            cpu_seconds=execution.cpu_seconds,
+            peak_rss=execution.peak_rss,
+            stdout=self._kept(self._outputs.out, running.attempt),
+            stderr=self._kept(self._outputs.err, running.attempt),
+            reason=execution.reason,
+        )
+        with contextlib.suppress(OSError):  # the next attempt will find a full folder, not a missing one
+            self._scratch.empty()
+        self._tell(report)
+
+    def _kept(self, stream: Stream, attempt: AttemptId) -> OutputRef | None:
+        """Where the output lies from now on; waits while there is no room for it."""
+        while True:
+            try:
+                return stream.collect(attempt)
+            except OSError as error:
+                if self._leaving or error.errno not in _SHORTAGES:
+                    self._send(Note(f"the output of {attempt} is lost: {_reason(error)}"))
+                    return None
+                self._complain(error)
+            self._listen(monotonic() + _RETRY)
+
+    # What is told
+
+    def _tell(self, report: Report) -> None:
+        """Let a report leave soon: at once where nothing else is to be done, else with those that follow."""
+        self._journal.note(report)
+        self._reports.append(report)
+        if not self._queue:
+            self._deliver()
+        elif self._deliver_at == math.inf:
+            self._deliver_at = monotonic() + _GATHER
+
+    def _deliver(self) -> None:
+        """Let reports leave: their outputs on the disk and themselves in the journal, then to the agent."""
+        try:
+            self._outputs.sync()
+            self._journal.flush()
+        except OSError as error:
+            self._complain(error)
+            if not self._leaving:  # then a witness by word is better than none
+                self._deliver_at = monotonic() + _RETRY
+                return
+        else:
+            self._complained = False
+        self._deliver_at = math.inf
+        reached("keeper.journaled")
+        self._send(Reports(tuple(self._reports[self._delivered :])))
+        self._delivered = len(self._reports)
+        reached("keeper.reported")
+
+    def _complain(self, error: OSError) -> None:
+        """Tell people, once, why it does not go on."""
+        if not self._complained:
+            self._complained = True
+            self._send(Note(f"lane {self._post.lane} waits: {_reason(error)}; tried again each second"))
+
+    def _send(self, message: Order) -> None:
+        if self._channel is not None:
+            self._channel.send(message)
+            self._await(self._channel)
+
+    # What is heard
+
+    def _listen(self, until: float) -> None:
+        """Wait until then, or until something happens; hear the agent, and do what is due."""
+        now = monotonic()
+        until = min(until, self._deliver_at, now + _LONGEST_WAIT)
+        if self._channel is None:
+            until = min(until, self._connect_at, self._lease_end)
+        for descriptor, _ in self._poll.poll(max(0.0, until - now) * 1000):
+            if self._channel is not None and descriptor == self._channel.fileno():
+                self._hear(self._channel)
+        now = monotonic()
+        if now >= self._deliver_at:
+            self._deliver()
+        if self._channel is None:
+            if now >= self._lease_end:
+                self._leave(f"there was no manager for {self._manned.lease:g} s")
+            elif now >= self._connect_at:
+                self._connect()
+
+    @property
+    def _lease_end(self) -> float:
+        lost_at = self._lost_at if self._manned.lost_at is None else self._manned.lost_at
+        return math.inf if self._leaving else lost_at + self._manned.lease
+
+    def _await(self, channel: Channel) -> None:
+        self._poll.register(channel, select.POLLIN | (select.POLLOUT if channel.unsent else 0))
+
+    def _hear(self, channel: Channel) -> None:
+        channel.flush()
+        try:
+            for message in channel.receive():
+                self._understand(message)
+        except ChannelClosedError:
+            self._poll.unregister(channel)
+            channel.close()
+            self._channel = None
+            self._lost_at = self._connect_at = monotonic()
+        else:
+            self._await(channel)
+
+    def _understand(self, message: Order) -> None:
+        match message:
+            case Work():
+                self._take(message)
+            case Recorded(count):
+                del self._reports[:count]
+                self._delivered -= count
+                with contextlib.suppress(OSError):  # a long journal does no harm
+                    self._journal.trim(self._reports)
+            case TakeBack(_, attempts):
+                self._give_back(frozenset(attempts))
+            case End():
+                self._end(message)
+            case Manned():
+                self._manned = message
+            case Leave(reason):
+                self._leave(reason)
+
+    def _take(self, work: Work) -> None:
+        start = work.start
+        program = self._program
+        if program is None or work.spec is not None or start.slots != self._slots:
+            self._specs = self._specs if work.spec is None else {start.job: work.spec}
+            self._occupy(start.slots)
+            environment = lane_environment(self._environment, self._post.node, start.slots, self._scratch.path)
+            program = self._program = Program(start.job, self._specs[start.job], environment)
+        for place, position in enumerate(range(start.lo, start.hi)):
+            attempt = AttemptId(start.job, position, start.number, start.epoch)
+            self._queue.append((attempt, work.values[place] if work.values else None, program))
+
+    def _occupy(self, slots: Slots) -> None:
+        """Bind this process, and so the tasks to come, to its cores."""
+        self._slots = slots
+        if self._post.inventory.pinned:
+            os.sched_setaffinity(0, slots.cores or self._post.inventory.cores)
+
+    def _give_back(self, wanted: Container[AttemptId]) -> None:
+        back = [entry for entry in self._queue if entry[0] in wanted]
+        for entry in back:
+            self._queue.remove(entry)
+        with contextlib.suppress(OSError):  # only what was withdrawn may wait there
+            self._journal.flush()
+        self._send(TakenBack(self._post.lane, tuple(attempt for attempt, _, _ in back)))
+
+    def _end(self, order: End) -> None:
+        reason = "" if order.outcome is Outcome.cancelled else "the run was interrupted"
+        if self._running is not None and self._running.attempt == order.attempt:
+            self._running.execution.end(order.outcome, reason, monotonic(), hard=order.hard)
+            return
+        for entry in self._queue:
+            if entry[0] == order.attempt:
+                self._queue.remove(entry)
+                self._tell(_unstarted(order.attempt, self._post.lane, order.outcome, 0.0, reason))
+                return
+
+    def _leave(self, reason: str) -> None:
+        """Run nothing more, end what runs, and go."""
+        self._leaving = True
+        self._queue.clear()
+        if self._running is not None:
+            self._running.execution.end(Outcome.preempted, reason, monotonic())
+
+    # Coming and going
+
+    def _connect(self) -> None:
+        """Find an agent and tell it everything."""
+        self._connect_at = monotonic() + _RECONNECT
+        stream = socket.socket(socket.AF_UNIX)
+        stream.settimeout(0.0)
+        try:
+            stream.connect(self._post.socket)
+        except OSError:
+            stream.close()
+            return
+        self._channel = Channel(stream)
+        introduction = self._introduction()
+        if self._post.claim is None:
+            self._channel.send(introduction)
+        else:
+            self._channel.send_with(self._post.claim, introduction)
+        self._await(self._channel)
+
+    def _introduction(self) -> Introduction:
+        attempts = [attempt for attempt, _, _ in self._queue]
+        started_at = None
+        if self._running is not None:
+            attempts.insert(0, self._running.attempt)
+            started_at = self._running.started_at
+        slots = self._slots if self._slots is not None else Slots((), Amount(0), None)
+        return Introduction(
+            journal=self._post.journal.name,
+            state=LaneState(self._post.lane, slots, tuple(attempts), started_at),
+            reports=tuple(self._reports[: self._delivered]),
+            inventory=self._post.inventory,
+        )
+
+    def _depart(self) -> None:
+        """Leave nothing behind but what must still be told."""
+        until = monotonic() + self._post.settings.grace
+        while self._channel is not None and self._channel.unsent and monotonic() < until:
+            self._listen(until)
+        self._outputs.close()
+        self._scratch.remove()
+        if not self._reports:
+            remove_journal(self._post.journal)
+
+
+def _unstarted(attempt: AttemptId, lane: int, outcome: Outcome, started_at: float, reason: str) -> Report:
+    """The report of an attempt that never became a process."""
+    return Report(attempt, lane, outcome, 0, started_at, time(), 0.0, 0, reason=reason)
+
+
+def _reason(error: Exception) -> str:
+    """What to tell people of an error: the thing and what is wrong with it."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
