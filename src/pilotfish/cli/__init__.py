@@ -1,0 +1,1 @@
+"""The commands: parse, call, print; one file per family. What must not stand here: decisions, formats, storage."""

@@ -1,0 +1,167 @@
+"""Where commands that look get their answers: from the manager that lives, else from the store that it left.
+
+What belongs here: finding the campaign, reaching whoever can answer. What must not: questions, and what becomes of
+the answers.
+"""
+
+import argparse
+import os
+import select
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+import msgspec
+
+from pilotfish.errors import BusyError, PilotfishError, UnavailableError
+from pilotfish.manager import campaigns
+from pilotfish.manager.api import Question, answer
+from pilotfish.manager.look import View
+from pilotfish.manager.records import Records
+from pilotfish.store.sqlite import SqliteStore
+
+__all__ = ["Inquiry"]
+
+_PATIENCE = 5.0
+"""Seconds that a manager gets to begin, to answer, or to end."""
+_PAUSE = 0.02
+"""Seconds between two tries."""
+
+_T = TypeVar("_T")
+
+
+class Inquiry:
+    """Asks about one campaign. A context manager: a store without a manager is held until its end.
+
+    Args:
+        arguments: with `store` and `campaign`, as `add_place` declares them.
+
+    Raises:
+        UserError: there is no such store or campaign.
+        UnavailableError: a manager owns the campaign and cannot be reached.
+
+    """
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        """Find the campaign; nobody is asked yet."""
+        store = Path(arguments.store) if arguments.store else campaigns.find_store(Path.cwd())
+        self.folder = campaigns.choose(store.absolute(), arguments.campaign)
+        self._source: _Source | None = None
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Let go of store and connection."""
+        self.pause()
+
+    @property
+    def live(self) -> bool:
+        """Whether the last answer came from a living manager."""
+        return isinstance(self._source, _LivingManager)
+
+    def ask(self, question: Question, shape: type[_T]) -> _T:
+        """The answer to a question of `manager.api`, in its shape."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            source = self._source = self._source or _reach(self.folder, deadline)
+            try:
+                value = source.answer(type(question).__name__.lower(), msgspec.to_builtins(question))
+            except _GoneError:
+                self.pause()  # its manager has ended meanwhile: now the store can be asked
+            else:
+                return msgspec.convert(value, shape)
+
+    def pause(self) -> None:
+        """Let go of what answers, so that a `run` may begin; the next question reaches for it again."""
+        if self._source is not None:
+            self._source.close()
+            self._source = None
+
+
+class _GoneError(Exception):
+    """Who was asked has ended before it answered."""
+
+
+class _Source(Protocol):
+    """Who answers."""
+
+    def answer(self, name: str, arguments: dict[str, Any]) -> object:
+        """The answer as plain data. Raises PilotfishError, or _GoneError where another one must be asked."""
+
+    def close(self) -> None:
+        """Let go."""
+
+
+def _reach(folder: Path, deadline: float) -> _Source:
+    """Whoever answers now; waits a little for a manager that is just beginning or ending."""
+    while True:
+        try:
+            return _StoreAlone(folder)
+        except BusyError as busy:
+            access = campaigns.read_access(folder)
+            if access is not None and access.host != os.uname().nodename:
+                raise UnavailableError(f"{busy}: ask there") from busy
+            try:
+                if access is not None:
+                    return _LivingManager(Path(access.socket))
+            except UnavailableError:
+                pass  # it listens not yet, or no more
+            if time.monotonic() > deadline:
+                raise UnavailableError(f"{busy}, and does not answer") from busy
+        time.sleep(_PAUSE)
+
+
+class _StoreAlone:
+    """A campaign that no manager runs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._store = SqliteStore(folder, create=False, visitor=True)
+        self._view = View(Records(self._store), self._store, folder, live=False, now=time.time())
+
+    def answer(self, name: str, arguments: dict[str, Any]) -> object:
+        return answer(name, arguments, self._view)
+
+    def close(self) -> None:
+        self._store.close()
+
+
+class _LivingManager:
+    """The other end of a connection to a manager."""
+
+    def __init__(self, socket: Path) -> None:
+        from pilotfish.transport.link import Link  # only where there is somebody to talk to
+        from pilotfish.transport.local import connect
+
+        self._connection = connect(socket)
+        self._link = Link(resend_after=1.0, heartbeat=_PATIENCE)
+
+    def answer(self, name: str, arguments: dict[str, Any]) -> object:
+        from pilotfish.model.messages import Answer, Ask, Refusal
+        from pilotfish.transport.base import DisconnectedError
+
+        self._link.send(Ask(name, arguments))
+        deadline = time.monotonic() + _PATIENCE
+        while (now := time.monotonic()) < deadline:
+            frame = self._link.outgoing(now)
+            if frame is not None:
+                self._connection.send(frame)
+            select.select([self._connection], [], [], max(0.0, min(deadline, self._link.next_due()) - now))
+            try:
+                frames = self._connection.receive()
+            except DisconnectedError as error:
+                raise _GoneError from error
+            for message in (message for frame in frames for message in self._link.receive(frame, now)):
+                self._link.handled(self._link.received)
+                if isinstance(message, Answer):
+                    return message.value
+                if isinstance(message, Refusal):
+                    refused = PilotfishError(message.reason)
+                    refused.exit_code = message.exit_code
+                    raise refused
+        raise UnavailableError(f"the manager has not answered for {_PATIENCE:g} s")
+
+    def close(self) -> None:
+        self._connection.close()

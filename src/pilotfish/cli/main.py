@@ -1,0 +1,135 @@
+"""The entry of the command ``pilotfish``: finds the command, loads its module alone, and tells errors in one line.
+
+What belongs here: the table of commands and the one place where errors become exit codes. What must
+not: anything a command needs; ``--version`` is answered before anything else is imported.
+"""
+
+import os
+import sys
+
+from pilotfish import __version__
+
+__all__ = ["COMMANDS", "LATER", "entry", "main"]
+
+COMMANDS = {
+    "run": ("pilotfish.cli.run", "run a job file, or one command, to its end"),
+    "tasks": ("pilotfish.cli.tasks", "list tasks: state, outcome, time, memory"),
+    "show": ("pilotfish.cli.show", "show all that is known of a job or a task"),
+    "logs": ("pilotfish.cli.logs", "print what tasks wrote"),
+    "explain": ("pilotfish.cli.explain", "say why a task is in its state, and what it waits for"),
+}
+"""Name, and its module with one line of help. A module offers ``configure(parser)`` and ``run(arguments) -> int``."""
+
+_TAKE_COMMAND = frozenset({"run"})
+"""Those to whom ``--`` means: what follows is a command of the user's, in `arguments.command`."""
+
+LATER = (
+    "agent", "alloc", "cancel", "clean", "completion", "config", "doctor", "hold", "import", "jobs", "map", "nodes",
+    "release", "report", "retry", "schema", "serve", "simulate", "submit", "top", "wait",
+)  # fmt: skip
+"""Commands of the specification that this release refuses."""
+
+_INTERRUPTED, _BROKEN_PIPE, _BUG = 130, 141, 70
+
+
+def entry() -> None:
+    """Be the process: run the command of ``sys.argv`` and end with its exit code."""
+    code = main()
+    sys.stderr.flush()
+    # All is flushed and closed by now; taking the interpreter's modules apart would cost 15 ms more.
+    os._exit(code)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code. Nothing is raised, whatever happens."""
+    words = sys.argv[1:] if argv is None else argv
+    if words and words[0] in ("--version", "-V"):
+        sys.stdout.write(f"pilotfish {__version__}\n")
+        return 0
+    try:
+        code = _run(words)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        return _abandon_stdout()
+    except Exception as error:  # noqa: BLE001 - the last place that can turn it into a line and a code
+        return _tell(error)
+    return code
+
+
+def _run(words: list[str]) -> int:
+    if not words or words[0] in ("--help", "-h"):
+        (sys.stdout if words else sys.stderr).write(_help())
+        return 0 if words else 2
+    from importlib import import_module
+
+    from pilotfish.cli.arguments import Parser
+
+    name, *rest = words
+    if name not in COMMANDS:
+        raise _unknown(name)
+    path, summary = COMMANDS[name]
+    module = import_module(path)
+    parser = Parser(prog=f"pilotfish {name}", description=summary[0].upper() + summary[1:] + ".")
+    module.configure(parser)
+    try:
+        arguments = parser.parse_words(rest)
+        if arguments.command and name not in _TAKE_COMMAND:
+            parser.error(f"`pilotfish {name}` takes no command after --")
+        code: int = module.run(arguments)
+    except SystemExit as stop:  # argparse has printed the help
+        return int(stop.code or 0)
+    return code
+
+
+def _help() -> str:
+    lines = [f"  {name:<9}{summary}" for name, (_, summary) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: pilotfish COMMAND …",
+            "",
+            "Runs very many jobs, each on exactly the cores and memory that it asks for.",
+            "",
+            *lines,
+            "",
+            "`pilotfish COMMAND --help` tells more; `pilotfish --version` the version.",
+            "",
+        ]
+    )
+
+
+def _unknown(name: str) -> Exception:
+    from pilotfish.errors import NotYetSupportedError, UserError
+
+    if name in LATER:
+        return NotYetSupportedError(f"`{name}` is not yet supported; see docs/limits.md")
+    if name.startswith("-"):
+        return UserError(f"the command comes first, then its options: `pilotfish COMMAND {name}`")
+    from pilotfish.ui.words import nearest
+
+    way_out = nearest(name, (*COMMANDS, *LATER)) or "; see `pilotfish --help`"
+    return UserError(f"there is no command `{name}`{way_out}")
+
+
+def _tell(error: Exception) -> int:
+    from pilotfish.errors import PilotfishError
+
+    if os.environ.get("PILOTFISH_DEBUG") == "1":
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, PilotfishError):
+        message, code = str(error), error.exit_code
+    elif isinstance(error, OSError):
+        message, code = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part), 1
+    else:
+        message, code = f"internal error, please report it: {type(error).__name__}: {error}", _BUG
+    sys.stderr.write(f"pilotfish: error: {' '.join(message.split())}\n")
+    return code
+
+
+def _abandon_stdout() -> int:
+    """Whoever read our output has enough; what is still buffered must not be complained about at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return _BROKEN_PIPE

@@ -1,0 +1,51 @@
+"""The other ends of the manager's connections: each an agent, a client, or not yet known."""
+
+from collections.abc import Mapping
+
+from pilotfish.model.changes import Grant
+from pilotfish.model.events import CloseLane, Command, Kill, Retract
+from pilotfish.model.jobs import Job
+from pilotfish.model.messages import Close, Describe, End, Message, Start, TakeBack
+from pilotfish.transport.base import Connection
+from pilotfish.transport.link import Link
+
+__all__ = ["Peer", "messages_for"]
+
+
+class Peer:
+    """One connection with its link; an agent once it has said Hello."""
+
+    def __init__(self, connection: Connection, link: Link) -> None:
+        """Begin as a stranger."""
+        self.connection = connection
+        self.link = link
+        self.node: str | None = None
+        self.described: set[int] = set()
+        """Jobs whose body this agent has."""
+        self.silent = False
+        self.closing = False
+
+    def push(self, now: float) -> None:
+        """Send what the link wants sent now."""
+        frame = self.link.outgoing(now)
+        if frame is not None:
+            self.connection.send(frame)
+
+
+def messages_for(peer: Peer, command: Command, jobs: Mapping[int, Job]) -> list[Message]:
+    """What an agent is told so that a command of the scheduler happens; the job's body comes with its first start."""
+    match command:
+        case Grant(lane=lane, slots=slots, job=job, lo=lo, hi=hi, number=number, epoch=epoch):
+            start = Start(lane, slots, job, lo, hi, number, epoch)
+            if job in peer.described:
+                return [start]
+            peer.described.add(job)
+            return [Describe(job, jobs[job].spec), start]
+        case Retract(lane=lane, attempts=attempts):
+            return [TakeBack(lane, attempts)]
+        case Kill(lane=lane, attempt=attempt, outcome=outcome, hard=hard):
+            return [End(lane, attempt, outcome, hard)]
+        case CloseLane(lane=lane):
+            return [Close(lane)]
+        case _:
+            return []

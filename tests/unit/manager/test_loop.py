@@ -1,0 +1,120 @@
+"""The manager's order of things: nothing leaves before it is durable, nothing is acknowledged before it is recorded."""
+
+from collections.abc import Sequence
+
+from pilotfish import __version__
+from pilotfish.manager.loop import Manager
+from pilotfish.model.attempts import AttemptId, Report
+from pilotfish.model.changes import Change, Submit
+from pilotfish.model.jobs import Job, JobSpec
+from pilotfish.model.messages import Ask, Frame, Hello, Message, Reports, Start, Stop
+from pilotfish.model.resources import Inventory
+from pilotfish.model.states import Outcome
+from pilotfish.scheduler.engine import Scheduler
+from pilotfish.settings import Settings
+from pilotfish.store.memory import MemoryStore
+from pilotfish.transport.base import Connection
+
+HELLO = Hello(__version__, "n", 1, Inventory((0,), 2**30), (), ())
+ATTEMPT = AttemptId(1, 0, 1, 1)
+REPORT = Report(ATTEMPT, 0, Outcome.exited, 0, 1.0, 2.0, 0.0, 0)
+
+
+class SlowStore(MemoryStore):
+    """Makes nothing durable before it is told to."""
+
+    def commit(self, changes: Sequence[Change]) -> int:
+        before = self.durable
+        ticket = super().commit(changes)
+        self.durable, self.due = before, ticket
+        return ticket
+
+    def finish(self) -> None:
+        self.durable = self.due
+
+
+class Wire:
+    """The agent's end of a connection, as the manager's loop sees it; and the listener that has only this one."""
+
+    unsent = False
+
+    def __init__(self) -> None:
+        self.arriving: list[Frame] = []
+        self.sent: list[Frame] = []
+        self.number = 1
+
+    def say(self, message: Message) -> None:
+        self.arriving.append(Frame(self.number, 0, (message,)))
+        self.number += 1
+
+    def told(self, kind: type[Message]) -> bool:
+        return any(isinstance(message, kind) for frame in self.sent for message in frame.messages)
+
+    @property
+    def handled(self) -> int:
+        return max((frame.handled for frame in self.sent), default=0)
+
+    def poll(self, timeout: float | None) -> list[tuple[Connection, Sequence[Frame] | None]]:  # noqa: ARG002 - no waiting
+        frames, self.arriving = self.arriving, []
+        if self.told(Stop):
+            return [(self, None)]
+        return [(self, frames)] if frames else []
+
+    def fileno(self) -> int:
+        return 0
+
+    def receive(self) -> Sequence[Frame]:
+        return ()
+
+    def send(self, frame: Frame) -> None:
+        self.sent.append(frame)
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def wake(self) -> None: ...
+
+
+class Silent:
+    """An observer that says nothing."""
+
+    def recorded(self, changes: Sequence[Change]) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+    def tick(self, now: float) -> None: ...
+
+
+def answer(ask: Ask, now: float) -> object:
+    raise AssertionError((ask, now))
+
+
+def test_nothing_leaves_and_nothing_is_acknowledged_before_it_is_durable() -> None:
+    store, wire, settings = SlowStore(), Wire(), Settings(resend_after=0.0)
+    store.commit([Submit(Job(1, JobSpec(name="a", command="true", directory="/", cwd="/")))])
+    store.finish()
+    scheduler = Scheduler(settings, epoch=1)
+    manager = Manager(store, scheduler, wire, settings=settings, observer=Silent(), answer=answer)
+    manager.restore(store.load())
+    seen: list[tuple[bool, int]] = []
+
+    def step(_now: float) -> None:
+        """One step before each turn of the loop: what the agent says, what the disk does."""
+        seen.append((wire.told(Start), wire.handled))
+        turn = len(seen)
+        if turn == 1:
+            wire.say(HELLO)
+        elif turn == 4:
+            store.finish()
+        elif turn == 6:
+            wire.say(Reports((REPORT,)))
+        elif turn == 9:
+            store.finish()
+
+    manager.run(step)
+    started = [told for told, _ in seen]
+    assert started[:4] == [False] * 4, "a start left before its grant was durable"
+    assert started[4], "a durable grant was not sent"
+    assert {handled for _, handled in seen[:9]} <= {0, 1}, "a report was acknowledged before it was recorded"
+    assert wire.handled == 2
