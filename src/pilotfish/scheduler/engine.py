@@ -176,7 +176,8 @@ class Scheduler:
 
     def _submit(self, event: Submitted, now: float) -> None:
         added = [self._add(submit) for submit in event.submits]
-        self._graph.add(added)
+        for tasks in self._graph.add(added):
+            self._queue.rank_changed(tasks)
         for submit in event.submits:
             if submit.replaces in self._jobs:
                 self._cancel(Cancelled(submit.replaces, 0, self._jobs[submit.replaces].count, "replaced"), now)
@@ -247,9 +248,8 @@ class Scheduler:
 
     def _join(self, event: NodeJoined, now: float) -> None:
         placement, name = self._placement, event.node
-        placement.drop(name)
-        node = placement.nodes[name] = Node(name, event.inventory)
-        placement.lanes[name] = {}
+        node = Node(name, event.inventory)
+        placement.join(node)
         granted = {attempt for attempt, (where, _) in placement.held.items() if where == name}
         for told in event.lanes:
             known = [attempt for attempt in told.attempts if attempt in granted]
@@ -379,19 +379,11 @@ class Scheduler:
     # What follows from every event
 
     def _place(self, now: float) -> None:
-        self._grant(now)
-        closed = list(self._placement.close_empty(self._touched))
+        self._out.extend(self._placement.decide(self._touched, now, start=self._draining is None))
         self._touched = {}
-        if closed:  # what they held may be just what another class waits for
-            self._out.extend(closed)
-            self._grant(now)
         if self._wake_at is None and self._placement.some_wait:
             self._wake_at = now + _LOOK_AFTER
             self._out.append(WakeAt(self._wake_at))
-
-    def _grant(self, now: float) -> None:
-        if self._draining is None:
-            self._out.extend(self._placement.grants(now))
 
     def check(self) -> None:
         """Raise InternalError where an invariant does not hold."""

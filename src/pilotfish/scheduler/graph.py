@@ -4,7 +4,7 @@ What belongs here: which jobs wait for which, the longest path that remains afte
 resources, order among what is ready.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from pilotfish.model.jobs import Dependency, When
 from pilotfish.model.states import FINAL, TaskState, Trigger
@@ -50,8 +50,11 @@ class Graph:
         """By job id: how many jobs the longest chain of dependants has, itself included (HEFT's upward rank
         with equal durations)."""
 
-    def add(self, jobs: Iterable[JobTasks]) -> None:
-        """Take in jobs that were submitted together; those that they depend on are known or among them."""
+    def add(self, jobs: Iterable[JobTasks]) -> list[JobTasks]:
+        """Take in jobs that were submitted together; those that they depend on are known or among them.
+
+        Returns older jobs whose rank this has raised.
+        """
         added = list(jobs)
         self._ended.update(tasks.job.id for tasks in added if not tasks.unfinished)
         for tasks in added:
@@ -65,8 +68,7 @@ class Graph:
                     self._awaited[job] += on not in self._ended
         for tasks in added:
             self._rank(tasks.job.id)
-        for tasks in added:
-            self._raise_ranks(tasks)
+        return [raised for tasks in added for raised in self._raise_ranks(tasks)]
 
     def _after(self, job: int) -> list[int]:
         return [later for later, _ in self._dependents.get(job, ())] + self._task_dependents.get(job, [])
@@ -82,8 +84,8 @@ class Graph:
                 path.pop()
                 self.ranks.setdefault(last, 1 + max((self.ranks[later] for later in self._after(last)), default=0))
 
-    def _raise_ranks(self, tasks: JobTasks) -> None:
-        """Raise those of older jobs that a new one lengthens."""
+    def _raise_ranks(self, tasks: JobTasks) -> Iterator[JobTasks]:
+        """Raise those of older jobs that a new one lengthens, and tell which."""
         lengthened = [tasks]
         while lengthened:
             last = lengthened.pop()
@@ -92,6 +94,7 @@ class Graph:
                 if self.ranks[on] < rank and self._jobs[on].unfinished:
                     self.ranks[on] = rank
                     lengthened.append(self._jobs[on])
+                    yield self._jobs[on]
 
     def settle(self, jobs: Iterable[JobTasks]) -> None:
         """Release or skip what can be told of these jobs' waiting tasks, and of what that decides in turn."""

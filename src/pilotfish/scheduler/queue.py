@@ -7,7 +7,7 @@ on classes and counts. What must not stand here: whether anything fits.
 import heapq
 import math
 from bisect import bisect_left, insort
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from pilotfish.model.resources import Request
 from pilotfish.scheduler.limits import room
@@ -32,11 +32,13 @@ class Queue:
         """Begin empty."""
         self._jobs, self._ranks = jobs, ranks
         self._heaps: dict[Request, list[_Key]] = {}
-        self._queued: set[int] = set()
+        self._queued: dict[int, _Key] = {}
+        """By id of each queued job, where it stands; other entries of its in the heap are out of date."""
         self._order: list[tuple[_Key, Request]] = []
         """Ascending: the first entry of each class. Kept, because most events change the first of one class only."""
         self._heads: dict[Request, _Key] = {}
         """The same by class."""
+        self._fresh: dict[Request, None] = {}
         self.lowest_priority = math.inf
         """Of all jobs that there ever were: nothing that a lane holds can be less urgent."""
 
@@ -47,9 +49,18 @@ class Queue:
     def push(self, tasks: JobTasks) -> None:
         """Queue a job where it has tasks that may start and is not queued yet."""
         if tasks.job.id not in self._queued and room(tasks):
-            self._queued.add(tasks.job.id)
-            heapq.heappush(self._heaps.setdefault(tasks.job.spec.request, []), self.key(tasks))
-            self._reorder(tasks.job.spec.request)
+            self._fresh[tasks.job.spec.request] = None
+            self._insert(tasks)
+
+    def rank_changed(self, tasks: JobTasks) -> None:
+        """Let a job, where it is queued, stand where its rank now puts it."""
+        if tasks.job.id in self._queued:
+            self._insert(tasks)
+
+    def _insert(self, tasks: JobTasks) -> None:
+        key = self._queued[tasks.job.id] = self.key(tasks)
+        heapq.heappush(self._heaps.setdefault(tasks.job.spec.request, []), key)
+        self._reorder(tasks.job.spec.request)
 
     def first(self, request: Request) -> JobTasks | None:
         """The first job of a class that may start a task; those that may not leave the queue until pushed again.
@@ -58,10 +69,13 @@ class Queue:
         """
         heap = self._heaps.get(request)
         while heap:
-            tasks = self._jobs.get(heap[0][2])
-            if tasks is not None and room(tasks):
-                return tasks
-            self._queued.discard(heapq.heappop(heap)[2])
+            key = heap[0]
+            up_to_date = self._queued.get(key[2]) == key
+            if up_to_date and room(self._jobs[key[2]]):
+                return self._jobs[key[2]]
+            if up_to_date:
+                del self._queued[key[2]]
+            heapq.heappop(heap)
             self._reorder(request)
         self._heaps.pop(request, None)
         return None
@@ -76,6 +90,15 @@ class Queue:
             self._heads[request] = heap[0]
             insort(self._order, (heap[0], request))
 
-    def classes(self) -> list[Request]:
+    def in_order(self) -> Iterator[Request]:
         """Classes with queued jobs, in the order of their first ones."""
-        return [request for _, request in self._order]
+        return (request for _, request in self._order)
+
+    def is_fresh(self, request: Request) -> bool:
+        """Whether a job of the class was queued since :meth:`take_fresh`."""
+        return request in self._fresh
+
+    def take_fresh(self) -> Iterable[Request]:
+        """Classes of which a job was queued since this was asked last."""
+        fresh, self._fresh = self._fresh, {}
+        return fresh

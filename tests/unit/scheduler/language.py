@@ -32,6 +32,8 @@ from pilotfish.model.quantities import ONE, Amount
 from pilotfish.model.resources import Inventory, Request, Slots
 from pilotfish.model.states import Outcome
 from pilotfish.scheduler.engine import Scheduler
+from pilotfish.scheduler.fit import fit
+from pilotfish.scheduler.limits import room
 from pilotfish.settings import Settings
 from pilotfish.store.memory import MemoryStore
 
@@ -124,6 +126,7 @@ class World:
     def tell(self, event: Event) -> list[Command]:
         commands = self.scheduler.handle(event, self.now)
         self.scheduler.check()
+        self._nothing_was_overtaken(commands)
         self.said.extend(commands)
         if changes := [command for command in commands if isinstance(command, Change)]:
             self.store.commit(changes)
@@ -133,6 +136,23 @@ class World:
             elif not self.lose_orders:
                 self._obey(command)
         return commands
+
+    def _nothing_was_overtaken(self, commands: Iterable[Command]) -> None:
+        """No grant stands in the place of something that comes before it and could use its slots.
+
+        Where room is kept for the first that does not fit, only that one may not be overtaken.
+        """
+        scheduler = self.scheduler
+        placement, queue, jobs = scheduler._placement, scheduler._queue, scheduler._jobs  # noqa: SLF001 - not public
+        kept, ready = placement.reservation, [tasks for tasks in jobs.values() if room(tasks)]
+        for grant in of_type(commands, Grant):
+            lane, key = placement.lanes[grant.node][grant.lane], queue.key(jobs[grant.job])
+            asking = {one.job.spec.request for one in ready if queue.key(one) < key}
+            if kept is not None and kept.node is lane.node:
+                asking &= {kept.request}
+            lane.node.give(lane.slots)
+            assert all(isinstance(fit(one, lane.node), str) for one in asking), f"{grant} has overtaken {asking}"
+            lane.node.take(lane.slots)
 
     def submit(self, *jobs: Job, replaces: int | None = None) -> list[Command]:
         submits = tuple(Submit(one, replaces=replaces) for one in jobs)

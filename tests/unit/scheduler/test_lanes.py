@@ -2,6 +2,7 @@
 
 import pytest
 
+from pilotfish.model.changes import Grant
 from pilotfish.model.events import CloseLane, Retract, WakeAt, Woken
 from pilotfish.scheduler.lanes import depth, patience
 from pilotfish.settings import Settings
@@ -56,6 +57,42 @@ def test_a_lane_is_filled_again_when_half_is_gone() -> None:
 def test_the_last_tasks_are_shared_among_lanes() -> None:
     world = short(job(1, 24), cpus=4)
     assert sorted(len(queue) for queue in world.hosts["n"].lanes.values()) == [5, 5, 5, 5]
+
+
+def test_neighbours_are_granted_as_one() -> None:
+    world = World(job(1, 1000))
+    world.join(cpus=1)
+    assert [len(range(grant.lo, grant.hi)) for grant in of_type(world.end(took=SHORT), Grant)] == [51]
+
+
+def test_the_room_of_a_lane_that_has_nothing_to_do_is_shared_with_what_waits_in_another() -> None:
+    world = World(job(1, 4))
+    world.join(cpus=2)
+    first, second = world.attempt(1, 0), world.attempt(1, 1)
+    world.end(first, took=0.4)
+    assert granted(world.said)[2:] == [(1, 2), (1, 3)]
+    world.end(second, took=0.4)
+    world.answer()
+    assert world.jobs_running() == [1, 1]
+
+
+def test_a_few_milliseconds_of_work_stay_where_they_are() -> None:
+    world = short(job(1, 12), cpus=2)
+    lane = world.running()[1][1]
+    while len(world.running()) > 1:
+        world.end(*(attempt for _, number, attempt in world.running() if number == lane))
+    assert not of_type(world.said, Retract)
+
+
+def test_lanes_that_had_nothing_to_take_are_filled_when_something_comes() -> None:
+    world = short(job(1, 2), cpus=1)
+    assert not granted(world.said)[2:]
+    world.submit(job(2, 10))
+    assert world.states(2) == "r" * 10
+    world.end(took=SHORT)
+    world.end(took=SHORT)
+    assert world.states(2).startswith("sR")
+    assert world.states(2).count("R") == 9
 
 
 def test_short_tasks_do_not_wait_behind_a_long_one() -> None:

@@ -30,6 +30,36 @@ def test_a_class_whose_first_job_was_cancelled_stands_where_its_next_one_does() 
     assert world.jobs_running() == [2]
 
 
+@pytest.mark.parametrize("took", [SHORT, LONG])
+def test_every_lane_that_runs_empty_goes_to_the_more_urgent_class(took: float) -> None:
+    world = World(job(1, 500))
+    world.join(cpus=4)
+    world.submit(job(2, 4, priority=1, gib=1))
+    for lane in range(4):
+        world.end(next(attempt for _, number, attempt in world.running() if number == lane), took=took)
+        assert world.jobs_running() == [1] * (3 - lane) + [2] * (lane + 1)
+
+
+def test_the_later_jobs_of_a_class_do_not_ride_on_its_first_one() -> None:
+    world = World(job(1, 8), job(2, priority=2), job(3, priority=1, gib=1))
+    world.join(cpus=2)
+    assert world.jobs_running() == [2, 3]
+
+
+def test_nothing_is_made_to_wait_in_a_lane_that_a_more_urgent_class_could_use() -> None:
+    world = World(job(1, 500))
+    world.join(cpus=2)
+    world.submit(job(2, 500, priority=1, gib=1))
+    assert granted(world.end(world.attempt(1), took=SHORT)) == [(2, 0)]
+
+
+def test_a_job_that_others_come_to_wait_for_moves_forward() -> None:
+    world = World(job(1, gib=1), job(2), job(3, gib=1))
+    world.submit(job(4, after=[3]))
+    world.join(cpus=1)
+    assert world.jobs_running() == [3]
+
+
 def test_an_array_starts_in_the_order_of_its_positions() -> None:
     world = World(job(1, 50))
     world.seconds = lambda _: SHORT
