@@ -23,7 +23,6 @@ class Peer:
         self.described: set[int] = set()
         """Jobs whose body this agent has."""
         self.silent = False
-        self.closing = False
 
     def push(self, now: float) -> None:
         """Send what the link wants sent now."""

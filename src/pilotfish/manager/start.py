@@ -126,7 +126,7 @@ class Campaign:
         self.store.close()
 
     def _answer(self, ask: Ask, now: float) -> object:
-        from pilotfish.manager import api
+        from pilotfish.manager import api  # most runs are asked nothing: their start need not pay for it
         from pilotfish.manager.look import View
 
         view = View(scheduler=self.scheduler, store=self.store, folder=self.folder, live=True, now=now)

@@ -142,7 +142,7 @@ class Answer(msgspec.Struct, frozen=True, tag=True):
 
 
 class Refusal(msgspec.Struct, frozen=True, tag=True):
-    """Manager to client or agent: why not. The connection closes after it."""
+    """Manager to client or agent: why not. Whoever gets it closes the connection."""
 
     reason: str
     exit_code: int = 1
