@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.pairs import PILOTFISH, Figure, finish, options, workplace
 from pilotfish.model.attempts import AttemptId, OutputRef, Report
 from pilotfish.model.changes import Settle, Submit
-from pilotfish.model.jobs import Dependency, Job, JobSpec, RangeArray
+from pilotfish.model.jobs import Dependency, Job, JobSpec, RangeArray, Retries
 from pilotfish.model.states import Outcome, TaskState
 from pilotfish.store.sqlite import SqliteStore
 
@@ -47,7 +47,7 @@ def figures(rounds: int) -> Iterator[Figure]:
 def _fill(folder: Path) -> None:
     """An array that has run, one task in a hundred failed after a second try, and a job that can never follow it."""
     spec = partial(JobSpec, directory="/", cwd="/", command="./run {index}")
-    sim = Job(1, spec(name="sim", array=RangeArray(0, _TASKS), retries=1))
+    sim = Job(1, spec(name="sim", array=RangeArray(0, _TASKS), retries=Retries(1)))
     after = Job(2, spec(name="after", after=(Dependency("sim"),)), depends_on=(1,))
     with closing(SqliteStore(folder)) as store:
         store.commit([Submit(sim), Submit(after)])

@@ -15,7 +15,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from pilotfish.model.attempts import OutputRef
 from pilotfish.model.changes import Change, Finish, Forget, Grant, Kept, Revive, Settle, Snapshot, TaskRecord
-from pilotfish.model.jobs import Dependency, Job, JobSpec, ListArray, Span, When
+from pilotfish.model.jobs import Dependency, Job, JobSpec, Retries, Span, TableArray, When
 from pilotfish.model.quantities import Amount
 from pilotfish.model.resources import Request, Slots
 from pilotfish.model.states import Outcome, TaskState
@@ -158,11 +158,11 @@ def test_a_job_comes_back_as_it_was(shelf: Shelf) -> None:
         command=("printf", "%s\n\t\0", "\N{FISH}"),
         directory="/a b",
         cwd="/a b/{index}",
-        array=ListArray(("x", "y; rm -rf /", "")),
+        array=TableArray(("value",), (("x", "y; rm -rf /", ""),)),
         after=(Dependency("other", When.failed, each=True),),
         request=Request(cores=Amount(5_000), memory=2**41 + 1),
         time=0.1,
-        retries=3,
+        retries=Retries(3),
         priority=-7,
         max_parallel=2,
         env={"K": "v=\n", "": ""},

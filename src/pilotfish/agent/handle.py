@@ -11,7 +11,7 @@ import msgspec
 from pilotfish.agent.journal import Past
 from pilotfish.agent.orders import Channel, Introduction, Order, Recorded, Work
 from pilotfish.model.attempts import AttemptId, LaneState, Report
-from pilotfish.model.jobs import JobSpec, ListArray, RangeArray
+from pilotfish.model.jobs import JobSpec, TableArray
 from pilotfish.model.messages import End, Reports, Start, Started, TakenBack
 from pilotfish.model.quantities import Amount
 from pilotfish.model.resources import Slots
@@ -58,12 +58,12 @@ class KeeperHandle:
         self._slots = start.slots
         attempts = [AttemptId(start.job, position, start.number, start.epoch) for position in range(start.lo, start.hi)]
         self.held.update(dict.fromkeys(attempts))
-        values: tuple[str, ...] = ()
-        if isinstance(spec.array, ListArray):
-            # A long list is not copied into each keeper: it gets what it needs, and counts the rest.
-            values = spec.array.values[start.lo : start.hi]
-            spec = msgspec.structs.replace(spec, array=RangeArray(0, spec.count))
-        self.give(Work(start, None if start.job == self._job else spec, values))
+        rows: tuple[tuple[str, ...], ...] = ()
+        if spec.columns:
+            # A long table is not copied into each keeper: it gets the rows that it needs.
+            rows = tuple([spec.row(position) for position in range(start.lo, start.hi)])
+            spec = msgspec.structs.replace(spec, array=TableArray(spec.columns, ((),) * len(spec.columns)))
+        self.give(Work(start, None if start.job == self._job else spec, rows))
         self._job = start.job
 
     def give(self, order: Order) -> None:

@@ -122,8 +122,8 @@ class Keeper:
         """The job that came last, by its id."""
         self._program: Program | None = None
         """That job on these slots."""
-        self._queue: deque[tuple[AttemptId, str | None, Program]] = deque()
-        """Attempts with their value in a list array, and what they run."""
+        self._queue: deque[tuple[AttemptId, tuple[str, ...], Program]] = deque()
+        """Attempts with their row of the array, and what they run."""
         self._running: _Running | None = None
         self._reports: list[Report] = []
         """Not recorded by the manager, as far as known."""
@@ -156,11 +156,11 @@ class Keeper:
     # The life of an attempt
 
     def _attempt(self) -> None:
-        attempt, value, program = self._queue[0]
+        attempt, row, program = self._queue[0]
         started_at = time()
         try:
             self._require_room()
-            launch = program.prepare(attempt, value, self._outputs)
+            launch = program.prepare(attempt, row, self._outputs)
             self._journal.intend(attempt)
             reached("keeper.intent")
             pid = launch.start()
@@ -354,7 +354,7 @@ class Keeper:
             program = self._program = Program(start.job, self._specs[start.job], environment)
         for place, position in enumerate(range(start.lo, start.hi)):
             attempt = AttemptId(start.job, position, start.number, start.epoch)
-            self._queue.append((attempt, work.values[place] if work.values else None, program))
+            self._queue.append((attempt, work.rows[place] if work.rows else (), program))
 
     def _occupy(self, slots: Slots) -> None:
         """Bind this process, and so the tasks to come, to its cores."""
@@ -386,7 +386,7 @@ class Keeper:
         self._leaving = True
         self._queue.clear()
         if self._running is not None:
-            self._running.execution.end(Outcome.preempted, reason, monotonic())
+            self._running.execution.end(Outcome.interrupted, reason, monotonic())
 
     # Coming and going
 

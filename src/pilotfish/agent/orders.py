@@ -27,9 +27,9 @@ class Work(msgspec.Struct, frozen=True, tag=True):
 
     start: Start
     spec: JobSpec | None
-    """The job, its list array left out; None: that of the work before."""
-    values: tuple[str, ...]
-    """Of a list array, for the tasks `lo` … `hi`-1; else empty."""
+    """The job, the rows of its array left out; None: that of the work before."""
+    rows: tuple[tuple[str, ...], ...]
+    """Of its array, for the tasks `lo` … `hi`-1; empty where it has none."""
 
 
 class Recorded(msgspec.Struct, frozen=True, tag=True):

@@ -82,7 +82,7 @@ class Program:
 
     Args:
         job: its id.
-        spec: the job; a list array may stand in it as a range.
+        spec: the job; the rows of its array may be left out.
         environment: of the lane.
 
     """
@@ -100,18 +100,16 @@ class Program:
         self._paths: dict[str, str] = {}
         """Programs by name, as found on the task's PATH."""
 
-    def prepare(self, attempt: AttemptId, value: str | None, outputs: Outputs) -> Launch:
+    def prepare(self, attempt: AttemptId, row: tuple[str, ...], outputs: Outputs) -> Launch:
         """Make all ready for the attempt, which runs next. Raises OSError naming what is missing.
 
         Args:
             attempt: whose it is.
-            value: of its task, in a list array.
+            row: of its task, in the job's array.
             outputs: of the keeper.
 
         """
-        values = task_values(self._job, self.spec, attempt.position, attempt.number)
-        if value is not None:
-            values["value"] = value
+        values = task_values(self._job, self.spec, attempt.position, attempt.number, row)
         _enter(self._cwd.render(values))
         out, err = outputs.open(
             None if self._stdout is None else self._stdout.render(values),

@@ -19,7 +19,7 @@ from pilotfish.agent.launch import AgentProcess
 from pilotfish.cli.arguments import add_later
 from pilotfish.errors import JobFileError, UserError
 from pilotfish.manager import campaigns
-from pilotfish.model.jobs import JobSpec, ListArray
+from pilotfish.model.jobs import JobSpec, TableArray
 from pilotfish.model.quantities import ONE, format_amount, format_bytes, parse_amount, parse_bytes, parse_seconds
 from pilotfish.model.resources import Inventory, Request
 from pilotfish.runtime import runtime_folder
@@ -144,7 +144,7 @@ def _refuse_impossible(specs: Sequence[JobSpec], inventory: Inventory) -> None:
         if request.cores > len(inventory.cores) * ONE:
             problem = f"{format_amount(request.cores)} cores, and this machine gives us {len(inventory.cores)}"
             raise JobFileError(f"job {spec.name} asks for {problem}; ask for less, or declare more with --cores")
-        if isinstance(spec.array, ListArray) and sum(map(len, spec.array.values)) > _MOST_TEXT:
+        if isinstance(spec.array, TableArray) and sum(len(v) for c in spec.array.columns for v in c) > _MOST_TEXT:
             raise JobFileError(f"the array of job {spec.name} is longer than 15 million characters: use files")
         if request.memory is not None and request.memory > inventory.memory:
             problem = f"{format_bytes(request.memory)}, and this machine gives us {format_bytes(inventory.memory)}"

@@ -30,7 +30,7 @@ _INTERRUPTED = 130
 _CODES = {
     Outcome.timed_out: 124,
     Outcome.start_failed: 127,
-    Outcome.preempted: _INTERRUPTED,
+    Outcome.interrupted: _INTERRUPTED,
     Outcome.cancelled: _INTERRUPTED,
 }
 """What a shell, or `timeout`, would return."""

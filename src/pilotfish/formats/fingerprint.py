@@ -6,13 +6,14 @@ limits, priority, retries, dependencies or where its output goes. What belongs h
 spells a range out. What must not: whether the earlier task succeeded.
 """
 
+from collections.abc import Sequence
 from itertools import groupby
 from math import gcd
 from operator import eq
 from typing import NamedTuple
 
 from pilotfish.formats.placeholders import escape
-from pilotfish.model.jobs import JobSpec, ListArray, RangeArray
+from pilotfish.model.jobs import JobSpec, RangeArray, TableArray
 
 __all__ = ["Match", "matches"]
 
@@ -37,8 +38,8 @@ def matches(old: JobSpec, new: JobSpec) -> tuple[Match, ...]:
             return (Match(0, 1, 0),)
         case RangeArray() as before, RangeArray() as after:
             return _common_indices(before, after)
-        case ListArray() as before, ListArray() as after:
-            return _equal_places(before.values, after.values)
+        case TableArray() as before, TableArray() as after if before.names == after.names:
+            return _equal_places(list(zip(*before.columns, strict=True)), list(zip(*after.columns, strict=True)))
     return ()
 
 
@@ -71,7 +72,7 @@ def _common_indices(old: RangeArray, new: RangeArray) -> tuple[Match, ...]:
     )
 
 
-def _equal_places(old: tuple[str, ...], new: tuple[str, ...]) -> tuple[Match, ...]:
+def _equal_places(old: Sequence[tuple[str, ...]], new: Sequence[tuple[str, ...]]) -> tuple[Match, ...]:
     """The longest runs of places that hold the same value."""
     found = []
     lo = 0

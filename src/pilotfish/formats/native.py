@@ -15,7 +15,7 @@ import msgspec
 from pilotfish.errors import JobFileError, NotYetSupportedError
 from pilotfish.formats import dependencies, document, keys, lines, values
 from pilotfish.formats.document import Format
-from pilotfish.formats.placeholders import Template, escape, known_names
+from pilotfish.formats.placeholders import ALWAYS, Template, escape
 from pilotfish.model.jobs import JobSpec
 from pilotfish.model.resources import Request
 
@@ -208,7 +208,7 @@ def _absolute(folder: str, path: str) -> str:
 
 
 def _check_placeholders(read: Mapping[str, Any]) -> None:
-    known = known_names(read.get("array"))
+    known = (*ALWAYS, *getattr(read.get("array"), "names", ()))
     for key in ("command", "cwd", "stdout", "stderr"):
         texts = read.get(key, ())
         for place, text in enumerate((texts,) if isinstance(texts, str) else texts):

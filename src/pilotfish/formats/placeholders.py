@@ -6,14 +6,14 @@ here: the syntax and the values. What must not: files; it is imported by every k
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from shlex import quote
 from typing import Self
 
-from pilotfish.model.jobs import Array, JobSpec, ListArray
+from pilotfish.model.jobs import JobSpec
 from pilotfish.model.quantities import ONE
 
-__all__ = ["Template", "escape", "known_names", "task_values"]
+__all__ = ["ALWAYS", "Template", "escape", "task_values"]
 
 _PLACEHOLDER = re.compile(
     r"""
@@ -24,7 +24,8 @@ _PLACEHOLDER = re.compile(
     re.VERBOSE | re.ASCII,
 )
 
-_ALWAYS = ("index", "name", "job", "task", "attempt", "cores", "dir")
+ALWAYS = ("index", "name", "job", "task", "attempt", "cores", "dir")
+"""The placeholders of every job; an array with columns adds their names."""
 
 
 class Template:
@@ -71,16 +72,13 @@ def escape(text: str) -> str:
     return _PLACEHOLDER.sub(lambda match: match[0] if match[0].startswith("$") else f"{{{match[0]}}}", text)
 
 
-def known_names(array: Array | None) -> tuple[str, ...]:
-    """The placeholders that a job with such an array may use."""
-    return (*_ALWAYS, "value") if isinstance(array, ListArray) else _ALWAYS
-
-
-def task_values(job_id: int, spec: JobSpec, position: int, number: int) -> dict[str, str]:
+def task_values(
+    job_id: int, spec: JobSpec, position: int, number: int, row: Sequence[str] | None = None
+) -> dict[str, str]:
     """The value of every known placeholder for attempt `number` of the task at `position`.
 
     ``{cores}`` counts the cores that the attempt is bound to: 1 for a fraction, 0 for none. ``{index}`` of a
-    job without an array is 0, its ``{task}`` the job's id.
+    job without an array is 0, its ``{task}`` the job's id. `row` is that of the array where `spec` lacks the rows.
     """
     index = spec.index(position)
     job = str(job_id)
@@ -93,6 +91,5 @@ def task_values(job_id: int, spec: JobSpec, position: int, number: int) -> dict[
         "cores": str(-(-spec.request.cores // ONE)),
         "dir": spec.directory,
     }
-    if isinstance(spec.array, ListArray):
-        values["value"] = spec.array.values[position]
+    values.update(zip(spec.columns, spec.row(position) if row is None else row, strict=True))
     return values

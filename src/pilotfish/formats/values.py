@@ -20,7 +20,7 @@ from pilotfish.formats.keys import (
     shown,
     similar,
 )
-from pilotfish.model.jobs import Array, Dependency, ListArray, RangeArray, When
+from pilotfish.model.jobs import Array, Dependency, RangeArray, Retries, TableArray, When
 from pilotfish.model.quantities import ONE, Amount, parse_amount, parse_bytes, parse_seconds
 
 __all__ = ["MAX_TASKS", "READERS", "list_array", "read_name", "read_text", "read_title"]
@@ -65,10 +65,10 @@ def read_title(value: str) -> str:
     return read_text(value)
 
 
-def list_array(values: Sequence[str]) -> ListArray:
+def list_array(values: Sequence[str]) -> TableArray:
     """One task per value."""
     _require_count(len(values))
-    return ListArray(tuple(values))
+    return TableArray(("value",), (tuple(values),))
 
 
 def _sendable(value: str) -> str:
@@ -225,12 +225,12 @@ def _time(value: float | str) -> float:
     return seconds
 
 
-def _retries(value: int | dict[str, Any]) -> int:
+def _retries(value: int | dict[str, Any]) -> Retries:
     if isinstance(value, dict):
         read_mapping(value, RETRIES_KEYS, {})
         msg = "is empty: write a whole number such as 2"
         raise ValueError(msg)
-    return _whole(value, 0, _MAX_RETRIES)
+    return Retries(_whole(value, 0, _MAX_RETRIES))
 
 
 def _priority(value: int) -> int:

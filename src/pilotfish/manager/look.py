@@ -17,7 +17,7 @@ from pilotfish.manager.naming import Named, array_words, find, task_id
 from pilotfish.manager.records import Records
 from pilotfish.model.attempts import AttemptId, OutputRef
 from pilotfish.model.changes import Finish, Settle, Submit
-from pilotfish.model.jobs import Job, ListArray, task_name
+from pilotfish.model.jobs import Job, task_name
 from pilotfish.model.quantities import ONE
 from pilotfish.model.states import FINAL, TaskState
 from pilotfish.store.base import Store
@@ -153,7 +153,7 @@ class Look:
             cores=spec.request.cores / ONE,
             memory=spec.request.memory,
             time=spec.time,
-            retries=spec.retries,
+            retries=spec.retries.count,
             priority=spec.priority,
             max_parallel=spec.max_parallel,
             env=spec.env,
@@ -194,13 +194,12 @@ class Look:
 
     def _row(self, job: Job, position: int, state: TaskState, ran: tuple[tuple[int, int], Settle | None]) -> TaskRow:
         origin, newest = ran
-        array = job.spec.array
         row = TaskRow(
             id=task_id(job, position),
             name=task_name(job, position),
             job=job.id,
             index=job.spec.index(position),
-            value=array.values[position] if isinstance(array, ListArray) else None,
+            value=", ".join(job.spec.row(position)) if job.spec.columns else None,
             state=state.name,
             attempt=None,
             kept_from=task_id(self.submits[origin[0]].job, origin[1]) if origin[0] != job.id else None,

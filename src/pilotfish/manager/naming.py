@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from pilotfish.errors import UserError
-from pilotfish.model.jobs import Job, ListArray
+from pilotfish.model.jobs import Job, RangeArray
 
 __all__ = ["Named", "array_words", "find", "task_id"]
 
@@ -61,7 +61,7 @@ def array_words(job: Job) -> str:
     array = job.spec.array
     if array is None:
         return ""
-    if isinstance(array, ListArray) or array.step == 1:
+    if not isinstance(array, RangeArray) or array.step == 1:
         return f"{array.index(0)}-{array.index(array.count - 1)}" if array.count else "empty"
     return f"{array.start}-{array.index(array.count - 1)}:{array.step}" if array.count else "empty"
 

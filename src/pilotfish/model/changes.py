@@ -12,11 +12,14 @@ from pilotfish.model.resources import Slots
 from pilotfish.model.states import TaskState
 
 __all__ = [
+    "Cancel",
     "Change",
     "Finish",
     "Forget",
     "Grant",
+    "Hold",
     "Kept",
+    "Part",
     "Release",
     "Revive",
     "Settle",
@@ -46,6 +49,14 @@ class Submit(msgspec.Struct, frozen=True):
     """The earlier job of the same name that this one supersedes."""
 
 
+class Part(msgspec.Struct, frozen=True, array_like=True):
+    """What an attempt on several nodes holds on one of them besides the first."""
+
+    node: str
+    lane: int
+    slots: Slots
+
+
 class Grant(msgspec.Struct, frozen=True):
     """Tasks `lo` … `hi`-1 of a job are given to a lane; each is attempt `number` of its task.
 
@@ -60,6 +71,8 @@ class Grant(msgspec.Struct, frozen=True):
     hi: int
     number: int
     epoch: int
+    beside: tuple[Part, ...] = ()
+    """Of attempts on several nodes: the others."""
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -101,13 +114,32 @@ class Revive(msgspec.Struct, frozen=True):
     hi: int
 
 
+class Hold(msgspec.Struct, frozen=True):
+    """Tasks are held, or held no longer: a flag beside their states. Held ones start no attempt."""
+
+    job: int
+    lo: int
+    hi: int
+    held: bool = True
+    reason: str = ""
+
+
+class Cancel(msgspec.Struct, frozen=True):
+    """Tasks that are running are to end, and are cancelled then, whatever becomes of their attempts."""
+
+    job: int
+    lo: int
+    hi: int
+    reason: str
+
+
 class Forget(msgspec.Struct, frozen=True):
     """A job is no longer part of its campaign; its record stays."""
 
     job: int
 
 
-Change = Submit | Grant | Release | Settle | Finish | Revive | Forget
+Change = Submit | Grant | Release | Settle | Finish | Revive | Hold | Cancel | Forget
 """Whatever a store can be asked to remember."""
 
 
@@ -124,6 +156,10 @@ class TaskRecord(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Charged attempts since it was submitted or revived."""
     losses: int
     """Attempts since then whose end nobody witnessed."""
+    shortages: int = 0
+    """Charged attempts since then that ran out of memory."""
+    preemptions: int = 0
+    """Attempts that the end of an allocation has ended, ever."""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -135,6 +171,14 @@ class Snapshot(msgspec.Struct, frozen=True):
     finishes: tuple[Finish, ...]
     grants: tuple[Grant, ...]
     """Open ones: neither settled nor released; split so that every position in them is open."""
+    holds: tuple[Hold, ...] = ()
+    """What is held now."""
+    cancels: tuple[Cancel, ...] = ()
+    """Of tasks that have not ended."""
+    durations: dict[int, tuple[float, ...]] = {}
+    """By job, how long some attempts took that succeeded, its predecessors' of the same name too; seconds.
+
+    Of jobs with many tasks, and those that replaced another."""
 
 
 class Survey(msgspec.Struct, frozen=True):
@@ -145,3 +189,5 @@ class Survey(msgspec.Struct, frozen=True):
     finishes: tuple[Finish, ...]
     grants: tuple[Grant, ...]
     """Open ones, split so that every position in them is open."""
+    holds: tuple[Hold, ...] = ()
+    """What is held now."""

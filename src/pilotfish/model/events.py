@@ -6,7 +6,7 @@ The durable commands are the changes of :mod:`pilotfish.model.changes`; those th
 import msgspec
 
 from pilotfish.model.attempts import AttemptId, LaneState, Report
-from pilotfish.model.changes import Finish, Grant, Release, Revive, Settle, Snapshot, Submit
+from pilotfish.model.changes import Cancel, Finish, Grant, Hold, Release, Revive, Settle, Snapshot, Submit
 from pilotfish.model.resources import Inventory
 from pilotfish.model.states import Outcome
 
@@ -17,7 +17,10 @@ __all__ = [
     "Draining",
     "Ended",
     "Event",
+    "Explanation",
+    "Held",
     "Kill",
+    "Limited",
     "NodeJoined",
     "NodeLost",
     "Restored",
@@ -59,6 +62,22 @@ class Cancelled(msgspec.Struct, frozen=True):
     reason: str = "cancelled by the user"
 
 
+class Held(msgspec.Struct, frozen=True):
+    """The user holds tasks back, or lets them go: those that run go on, and what has ended is left alone."""
+
+    job: int
+    lo: int
+    hi: int
+    held: bool = True
+    reason: str = "held by the user"
+
+
+class Limited(msgspec.Struct, frozen=True):
+    """The named limits of the whole queue, in the place of earlier ones."""
+
+    limits: dict[str, int]
+
+
 class NodeJoined(msgspec.Struct, frozen=True):
     """An agent introduces itself, for the first time or again, and tells all that it holds.
 
@@ -94,7 +113,7 @@ class Returned(msgspec.Struct, frozen=True):
 
 
 class Draining(msgspec.Struct, frozen=True):
-    """Start nothing any more and take back what has not started; with `kill`, end what runs as preempted."""
+    """Start nothing any more and take back what has not started; with `kill`, end what runs as interrupted."""
 
     kill: bool = False
     hard: bool = False
@@ -105,7 +124,10 @@ class Woken(msgspec.Struct, frozen=True):
     """The time of an earlier :class:`WakeAt` has come."""
 
 
-Event = Restored | Submitted | Revived | Cancelled | NodeJoined | NodeLost | Ended | Returned | Draining | Woken
+Event = (
+    Restored | Submitted | Revived | Cancelled | Held | Limited
+    | NodeJoined | NodeLost | Ended | Returned | Draining | Woken
+)  # fmt: skip
 """All that the scheduler can be told."""
 
 
@@ -141,5 +163,14 @@ class WakeAt(msgspec.Struct, frozen=True):
     time: float
 
 
-Command = Grant | Release | Settle | Finish | Revive | Retract | Kill | CloseLane | WakeAt
+Command = Grant | Release | Settle | Finish | Revive | Hold | Cancel | Retract | Kill | CloseLane | WakeAt
 """All that the scheduler can answer."""
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """Why a task is where it is."""
+
+    reason: str
+    """One line for people, without a full stop."""
+    starts_at: float | None = None
+    """When it will probably start, on the scheduler's clock; None: nobody can tell."""

@@ -5,13 +5,28 @@ which for ``array: 10-20:2`` is 10, 12, … Positions stay inside; :meth:`RangeA
 and :meth:`RangeArray.position` translate at the edges.
 """
 
+import math
 from enum import StrEnum
 
 import msgspec
 
 from pilotfish.model.resources import Request
 
-__all__ = ["Array", "Dependency", "Job", "JobSpec", "ListArray", "RangeArray", "Span", "When", "task_name"]
+__all__ = [
+    "Array",
+    "Dependency",
+    "Job",
+    "JobSpec",
+    "OnLost",
+    "ProductArray",
+    "RangeArray",
+    "Retries",
+    "Signal",
+    "Span",
+    "TableArray",
+    "When",
+    "task_name",
+]
 
 
 class Span(msgspec.Struct, frozen=True, array_like=True, order=True):
@@ -42,15 +57,22 @@ class RangeArray(msgspec.Struct, frozen=True, tag="range"):
         return place if rest == 0 and 0 <= place < self.count else None
 
 
-class ListArray(msgspec.Struct, frozen=True, tag="list"):
-    """One task per value; index and position are the same."""
+class TableArray(msgspec.Struct, frozen=True, tag="table"):
+    """One task per row; index and position are the same. A plain list is a table with the one column ``value``."""
 
-    values: tuple[str, ...]
+    names: tuple[str, ...]
+    """Of the columns: each is a placeholder."""
+    columns: tuple[tuple[str, ...], ...]
+    """The values of each column, from the first row to the last; all of one length."""
 
     @property
     def count(self) -> int:
         """The number of tasks."""
-        return len(self.values)
+        return len(self.columns[0])
+
+    def row(self, position: int) -> tuple[str, ...]:
+        """The values at `position`, one for each name."""
+        return tuple([column[position] for column in self.columns])
 
     def index(self, position: int) -> int:
         """The index that users see at `position`."""
@@ -58,10 +80,40 @@ class ListArray(msgspec.Struct, frozen=True, tag="list"):
 
     def position(self, index: int) -> int | None:
         """The position of `index`, None where the array has no such task."""
-        return index if 0 <= index < len(self.values) else None
+        return index if 0 <= index < self.count else None
 
 
-Array = RangeArray | ListArray
+class ProductArray(msgspec.Struct, frozen=True, tag="product"):
+    """One task per combination of values, the last name changing fastest; index and position are the same."""
+
+    names: tuple[str, ...]
+    """Each is a placeholder."""
+    choices: tuple[tuple[str, ...], ...]
+    """The values of each name."""
+
+    @property
+    def count(self) -> int:
+        """The number of tasks."""
+        return math.prod(map(len, self.choices))
+
+    def row(self, position: int) -> tuple[str, ...]:
+        """The values at `position`, one for each name."""
+        row = []
+        for values in reversed(self.choices):
+            position, place = divmod(position, len(values))
+            row.append(values[place])
+        return tuple(reversed(row))
+
+    def index(self, position: int) -> int:
+        """The index that users see at `position`."""
+        return position
+
+    def position(self, index: int) -> int | None:
+        """The position of `index`, None where the array has no such task."""
+        return index if 0 <= index < self.count else None
+
+
+Array = RangeArray | TableArray | ProductArray
 """What makes a job many tasks."""
 
 
@@ -71,6 +123,39 @@ class When(StrEnum):
     succeeded = "succeeded"
     failed = "failed"
     finished = "finished"
+    started = "started"
+    """All its tasks have been given to nodes, or the one task that is meant."""
+
+
+class OnLost(StrEnum):
+    """What follows an end that nobody witnessed."""
+
+    rerun = "rerun"
+    fail = "fail"
+    hold = "hold"
+
+
+class Retries(msgspec.Struct, frozen=True, array_like=True):
+    """When a task that failed is tried again."""
+
+    count: int = 0
+    """Tries after the first."""
+    delay: float = 0.0
+    """Seconds before the first of them."""
+    backoff: float = 1.0
+    """By what the delay grows with each further one."""
+    max_delay: float | None = None
+    """Seconds up to which it grows."""
+    retry_on: tuple[int | str, ...] = ()
+    """Exit codes and outcomes after which it is tried again; empty: whatever it was."""
+
+
+class Signal(msgspec.Struct, frozen=True, array_like=True):
+    """A warning to a running attempt."""
+
+    number: int
+    before: float
+    """Seconds before its time limit, or the end of its node's allocation, whichever comes first."""
 
 
 class Dependency(msgspec.Struct, frozen=True, array_like=True):
@@ -95,24 +180,67 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     array: Array | None = None
     after: tuple[Dependency, ...] = ()
     request: Request = Request()
+    variants: tuple[Request, ...] = ()
+    """Alternatives to `request`, each worse than the one before it."""
     time: float | None = None
     """Limit of one attempt in seconds."""
-    retries: int = 0
-    """Tries after the first."""
+    estimate: float | None = None
+    """Seconds that an attempt probably takes."""
+    grace: float | None = None
+    """Seconds between TERM and KILL; None: the settings say it."""
+    signal: Signal | None = None
+    retries: Retries = Retries()
+    memory_growth: float | None = None
+    """By what the memory grows after an attempt ran out of it."""
+    on_lost: OnLost = OnLost.rerun
     priority: int = 0
     """Higher first."""
     max_parallel: int | None = None
     """Tasks of this job at once."""
+    max_fails: int | None = None
+    """When so many of its tasks have failed, the rest is cancelled."""
+    uses: dict[str, int] = {}
+    """What each task takes of named limits while it runs."""
+    start_after: float | None = None
+    """Seconds since 1970 before which nothing starts."""
+    start_delay: float | None = None
+    """Seconds after the submission before which nothing starts."""
+    hold: bool = False
+    """It waits for a release by the user."""
+    modules: tuple[str, ...] = ()
+    """Environment modules to load before the command."""
+    venv: str | None = None
+    """Absolute path of a Python environment to activate before the command; may hold placeholders."""
+    setup: tuple[str, ...] = ()
+    """Lines for the shell that run before the command, in its shell; with placeholders."""
     env: dict[str, str] = {}
+    stdin: str | None = None
+    """Absolute path, may hold placeholders; None: nothing to read."""
     stdout: str | None = None
     """Absolute path, may hold placeholders; None: kept by the store."""
     stderr: str | None = None
     """Absolute path, may hold placeholders; ``stdout``: the same file as stdout; None: kept by the store."""
+    output_limit: int | None = None
+    """Bytes of stdout and of stderr each; more is cut."""
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        """What a task may ask for, best first."""
+        return (self.request, *self.variants)
 
     @property
     def count(self) -> int:
         """The number of tasks."""
         return 1 if self.array is None else self.array.count
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of what the rows of its array hold; each is a placeholder."""
+        return self.array.names if isinstance(self.array, TableArray | ProductArray) else ()
+
+    def row(self, position: int) -> tuple[str, ...]:
+        """The values at `position`, one for each of `columns`."""
+        return self.array.row(position) if isinstance(self.array, TableArray | ProductArray) else ()
 
     def index(self, position: int) -> int | None:
         """The index that users see, None for a job without an array."""

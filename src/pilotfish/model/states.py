@@ -41,6 +41,8 @@ class Trigger(StrEnum):
     grant = "grant"
     give_back = "give_back"
     """Its attempt never started, or ended in a way that lets it run again."""
+    postpone = "postpone"
+    """It runs again, but not at once."""
     stop = "stop"
     succeed = "succeed"
     fail = "fail"
@@ -56,7 +58,7 @@ _ENDS = {_T.succeed: _S.succeeded, _T.fail: _S.failed, _T.cancel: _S.cancelled, 
 TRANSITIONS: dict[TaskState, dict[Trigger, TaskState]] = {
     _S.waiting: {_T.release: _S.ready, _T.skip: _S.skipped, _T.cancel: _S.cancelled, _T.fail: _S.failed},
     _S.ready: {_T.grant: _S.running, _T.cancel: _S.cancelled, _T.fail: _S.failed},
-    _S.running: {_T.stop: _S.stopping, **_ENDS},
+    _S.running: {_T.stop: _S.stopping, _T.postpone: _S.waiting, **_ENDS},
     _S.stopping: {_T.stop: _S.stopping, **_ENDS},
     _S.succeeded: {},
     _S.failed: {_T.revive: _S.waiting},
@@ -87,7 +89,9 @@ class Outcome(StrEnum):
     lost = "lost"
     """Nobody witnessed the end: node, agent or keeper died. Never uses up a retry."""
     preempted = "preempted"
-    """Ended by us for a reason that is not the task's: an interrupt, a shutdown. Never uses up a retry."""
+    """Ended by us because the allocation of its node ends. Never uses up a retry."""
+    interrupted = "interrupted"
+    """Ended by us because the run was interrupted, or its manager stayed away. Never uses up a retry."""
     cancelled = "cancelled"
     """Ended because the user cancelled the task."""
     start_failed = "start_failed"

@@ -309,7 +309,7 @@ class Scheduler:
         tries, losses = tasks.tries.get(position, 0), tasks.losses.get(position, 0)
         crash_limit = self._settings.crash_limit
         trigger, charged = consequence(
-            report, tries=tries, losses=losses, retries=spec.retries, crash_limit=crash_limit
+            report, tries=tries, losses=losses, retries=spec.retries.count, crash_limit=crash_limit
         )
         if tasks.states[position] == TaskState.stopping and trigger is Trigger.give_back:
             trigger = Trigger.cancel
@@ -370,7 +370,7 @@ class Scheduler:
             self._out.append(Retract(lane.node.name, lane.number, lane.waiting))
         if event.kill:  # all of them: the first may have ended, and the next begun, before this arrives
             for attempt in lane.attempts:
-                self._out.append(Kill(lane.node.name, lane.number, attempt, Outcome.preempted, hard=event.hard))
+                self._out.append(Kill(lane.node.name, lane.number, attempt, Outcome.interrupted, hard=event.hard))
 
     def _wake(self, _event: Woken, now: float) -> None:
         self._wake_at = None

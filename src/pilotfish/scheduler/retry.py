@@ -5,7 +5,7 @@ from pilotfish.model.states import Outcome, Trigger
 
 __all__ = ["consequence"]
 
-_NOT_THE_TASKS_FAULT = frozenset({Outcome.lost, Outcome.preempted, Outcome.cancelled})
+_NOT_THE_TASKS_FAULT = frozenset({Outcome.lost, Outcome.preempted, Outcome.interrupted, Outcome.cancelled})
 
 
 def consequence(report: Report, *, tries: int, losses: int, retries: int, crash_limit: int) -> tuple[Trigger, bool]:

@@ -212,7 +212,7 @@ def test_without_a_manager_all_ends_after_the_lease(node: Node) -> None:
     assert not node.processes("sleep 1004")
     node.hellos.clear()
     node.up()
-    assert [(r.attempt, r.outcome) for r in node.hellos[-1].reports] == [(running, Outcome.preempted)]
+    assert [(r.attempt, r.outcome) for r in node.hellos[-1].reports] == [(running, Outcome.interrupted)]
     assert "no manager" in node.hellos[-1].reports[0].reason
     assert waiting not in node.reports
 
@@ -232,7 +232,7 @@ def test_without_anybody_keepers_end_after_the_lease(node: Node) -> None:
     node.hellos.clear()
     node.up()
     outcomes = {report.attempt: report.outcome for report in node.hellos[-1].reports}
-    assert outcomes == {running: Outcome.preempted, ended: Outcome.exited}
+    assert outcomes == {running: Outcome.interrupted, ended: Outcome.exited}
     node.wait(lambda: not node.journals())
 
 
@@ -261,7 +261,7 @@ def test_a_terminated_agent_reports_what_it_ended(node: Node) -> None:
     running, waiting = node.run(node.command("sleep 1006", array=RangeArray(0, 2)), hi=2)
     node.wait(lambda: node.heard(Started))
     node.agent.terminate()
-    assert node.result(running).outcome is Outcome.preempted
+    assert node.result(running).outcome is Outcome.interrupted
     assert node.wait_ended() == 0
     assert waiting not in node.reports
     assert not given_back(node)

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pilotfish.model.jobs import ListArray, RangeArray
+from pilotfish.model.jobs import RangeArray, TableArray
 from pilotfish.model.messages import End, Started, TakeBack, TakenBack
 from pilotfish.model.quantities import ONE, Amount
 from pilotfish.model.resources import Request, Slots
@@ -68,7 +68,7 @@ def test_thread_counts_of_the_user_are_kept(node: Node) -> None:
 
 def test_a_value_of_a_list_array_reaches_its_task(node: Node) -> None:
     node.up()
-    spec = node.command("echo {value} {index}", array=ListArray(("a b", "c", "$d")))
+    spec = node.command("echo {value} {index}", array=TableArray(("value",), (("a b", "c", "$d"),)))
     attempts = node.run(spec, lo=1, hi=3)
     assert [node.output(node.result(attempt)) for attempt in attempts] == [b"c 1\n", b"$d 2\n"]
 

@@ -7,7 +7,7 @@ from pilotfish.agent.journal import Past
 from pilotfish.agent.orders import Work
 from pilotfish.agent.processes import Identity
 from pilotfish.model.attempts import AttemptId, LaneState, Report
-from pilotfish.model.jobs import JobSpec, ListArray, RangeArray
+from pilotfish.model.jobs import JobSpec, RangeArray, TableArray
 from pilotfish.model.messages import End, Reports, Start, Started, TakenBack
 from pilotfish.model.quantities import ONE
 from pilotfish.model.resources import Slots
@@ -50,11 +50,13 @@ class TestStart:
         assert give(handle, 4, 5).spec == SPEC
 
     def test_sends_only_the_values_that_are_needed(self, handle: KeeperHandle) -> None:
-        spec = JobSpec(name="a", command="true", directory="/", cwd="/", array=ListArray(tuple("abcdef")))
+        spec = JobSpec(
+            name="a", command="true", directory="/", cwd="/", array=TableArray(("value",), (tuple("abcdef"),))
+        )
         work = give(handle, 2, 4, spec)
-        assert work.values == ("c", "d")
+        assert work.rows == (("c",), ("d",))
         assert work.spec is not None
-        assert work.spec.array == RangeArray(0, 6)
+        assert work.spec.array == TableArray(("value",), ((),))
 
     def test_remembers_in_order(self, handle: KeeperHandle) -> None:
         give(handle, 5, 7)

@@ -8,14 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pilotfish.formats.fingerprint import Match, matches
-from pilotfish.model.jobs import Array, Dependency, JobSpec, ListArray, RangeArray
+from pilotfish.model.jobs import Array, Dependency, JobSpec, RangeArray, TableArray
 from pilotfish.model.quantities import Amount
 from pilotfish.model.resources import Request
 
 BASE = JobSpec(name="sim", command="run {index}", directory="/work", cwd="/work/runs", env={"A": "1"})
 
 ranges = st.builds(RangeArray, st.integers(0, 30), st.integers(1, 30), st.integers(1, 8))
-lists = st.builds(lambda values: ListArray(tuple(values)), st.lists(st.sampled_from("abc"), min_size=1, max_size=12))
+lists = st.builds(
+    lambda values: TableArray(("value",), (tuple(values),)), st.lists(st.sampled_from("abc"), min_size=1, max_size=12)
+)
 arrays = st.none() | ranges | lists
 
 
@@ -27,7 +29,7 @@ def of_each_task(array: Array | None) -> dict[object, tuple[int, str | None]]:
     """Index, position and value of every task, spelt out."""
     if array is None:
         return {None: (0, None)}
-    values = array.values if isinstance(array, ListArray) else [None] * array.count
+    values = array.columns[0] if isinstance(array, TableArray) else [None] * array.count
     kind = type(array)
     return {(kind, array.index(position)): (position, values[position]) for position in range(array.count)}
 

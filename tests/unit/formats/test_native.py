@@ -11,7 +11,7 @@ from pilotfish.errors import UserError
 from pilotfish.formats.document import Format
 from pilotfish.formats.native import STDIN, JobFile, load_text
 from pilotfish.formats.placeholders import Template, task_values
-from pilotfish.model.jobs import Dependency, JobSpec, ListArray, RangeArray, When
+from pilotfish.model.jobs import Dependency, JobSpec, RangeArray, Retries, TableArray, When
 from pilotfish.model.quantities import Amount
 from pilotfish.model.resources import Request
 
@@ -61,7 +61,7 @@ FULL = JobFile(
             after=(Dependency("prepare"),),
             request=Request(Amount(40_000), 2 * 2**30),
             time=5_400.0,
-            retries=2,
+            retries=Retries(2),
             priority=-10,
             max_parallel=100,
             env={"OMP_PROC_BIND": "true", "THREADS": "4", "SCALE": "1.50"},
@@ -73,7 +73,7 @@ FULL = JobFile(
             command="./polish {value}",
             directory="/work",
             cwd="/work",
-            array=ListArray(("a", "b", "007")),
+            array=TableArray(("value",), (("a", "b", "007"),)),
             after=(Dependency("prepare"), Dependency("sim", When.finished)),
             request=Request(Amount(5_000)),
         ),
@@ -195,11 +195,14 @@ def test_a_spec_survives_the_wire() -> None:
         ("0-999", RangeArray(0, 1000)),
         ('"5-5"', RangeArray(5, 1)),
         ("10-20:3", RangeArray(10, 4, 3)),
-        ("[a]", ListArray(("a",))),
-        ('[a b, "", 1, 1.50, 0x1F, 1e3, 007, yes]', ListArray(("a b", "", "1", "1.50", "0x1F", "1e3", "007", "yes"))),
+        ("[a]", TableArray(("value",), (("a",),))),
+        (
+            '[a b, "", 1, 1.50, 0x1F, 1e3, 007, yes]',
+            TableArray(("value",), (("a b", "", "1", "1.50", "0x1F", "1e3", "007", "yes"),)),
+        ),
     ],
 )
-def test_array(written: str, array: RangeArray | ListArray) -> None:
+def test_array(written: str, array: RangeArray | TableArray) -> None:
     assert one(f"array: {written}").array == array
 
 
@@ -310,7 +313,7 @@ def test_a_plain_list_is_one_job() -> None:
             JobSpec(
                 name="my_list",
                 command="{value:raw}",
-                array=ListArray(("echo '{print}' ${HOME} \\\\", "  sleep 1")),
+                array=TableArray(("value",), (("echo '{print}' ${HOME} \\\\", "  sleep 1"),)),
                 directory="/work",
                 cwd="/work",
             ),

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish.formats.placeholders import Template, escape, known_names, task_values
-from pilotfish.model.jobs import JobSpec, ListArray, RangeArray
+from pilotfish.formats.placeholders import ALWAYS, Template, escape, task_values
+from pilotfish.model.jobs import JobSpec, RangeArray, TableArray
 from pilotfish.model.quantities import Amount
 from pilotfish.model.resources import Request
 
@@ -89,7 +89,7 @@ def test_values_of_a_task_of_a_range() -> None:
 
 
 def test_values_of_a_task_of_a_list() -> None:
-    values = task_values(17, spec(array=ListArray(("a", "b"))), 1, 1)
+    values = task_values(17, spec(array=TableArray(("value",), (("a", "b"),))), 1, 1)
     assert (values["index"], values["value"], values["task"]) == ("1", "b", "17:1")
 
 
@@ -103,6 +103,6 @@ def test_cores_are_counted_whole(amount: int, cores: str) -> None:
     assert task_values(1, spec(request=Request(Amount(amount))), 0, 1)["cores"] == cores
 
 
-@pytest.mark.parametrize("array", [None, RangeArray(0, 3), ListArray(("a",))])
-def test_known_names_are_those_with_a_value(array: RangeArray | ListArray | None) -> None:
-    assert set(known_names(array)) == set(task_values(1, spec(array=array), 0, 1))
+@pytest.mark.parametrize("array", [None, RangeArray(0, 3), TableArray(("value",), (("a",),))])
+def test_known_names_are_those_with_a_value(array: RangeArray | TableArray | None) -> None:
+    assert {*ALWAYS, *spec(array=array).columns} == set(task_values(1, spec(array=array), 0, 1))

@@ -13,7 +13,7 @@ from pilotfish.manager.records import Records
 from pilotfish.model.attempts import AttemptId, OutputRef, Report
 from pilotfish.model.changes import Change, Finish, Forget, Grant, Kept, Settle, Submit
 from pilotfish.model.events import NodeJoined, Submitted
-from pilotfish.model.jobs import Array, Dependency, Job, JobSpec, ListArray, RangeArray, Span
+from pilotfish.model.jobs import Array, Dependency, Job, JobSpec, RangeArray, Span, TableArray
 from pilotfish.model.quantities import ONE, Amount
 from pilotfish.model.resources import Inventory, Request, Slots
 from pilotfish.model.states import Outcome, TaskState
@@ -185,7 +185,7 @@ def test_an_end_without_an_attempt_tells_its_reason() -> None:
 
 
 def test_a_row_of_a_list_has_its_value() -> None:
-    campaign = Campaign(Submit(job(1, "list", ListArray(("north", "south")))))
+    campaign = Campaign(Submit(job(1, "list", TableArray(("value",), (("north", "south"),)))))
     assert [row["value"] for row in campaign.ask("tasks")["tasks"]] == ["north", "south"]
 
 

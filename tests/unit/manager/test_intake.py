@@ -5,7 +5,7 @@ import pytest
 
 from pilotfish.manager.intake import Plan, dependencies_first, plan
 from pilotfish.model.changes import Finish, Forget, Kept, Revive, Snapshot, Submit, TaskRecord
-from pilotfish.model.jobs import Dependency, Job, JobSpec, ListArray, RangeArray, Span
+from pilotfish.model.jobs import Dependency, Job, JobSpec, RangeArray, Retries, Span, TableArray
 from pilotfish.model.states import TaskState
 
 EMPTY = Snapshot(submits=(), tasks=(), finishes=(), grants=())
@@ -96,13 +96,16 @@ def test_a_shifted_range_keeps_tasks_by_their_index() -> None:
 
 
 def test_each_passes_a_change_on_task_by_task() -> None:
-    a, b = spec("a", "{value}", array=ListArray(("x", "y", "z"))), spec("b", count=3, after=after("a", each=True))
-    made = again(ran(a, b), spec("a", "{value}", array=ListArray(("x", "Y", "z"))), b)
+    a, b = (
+        spec("a", "{value}", array=TableArray(("value",), (("x", "y", "z"),))),
+        spec("b", count=3, after=after("a", each=True)),
+    )
+    made = again(ran(a, b), spec("a", "{value}", array=TableArray(("value",), (("x", "Y", "z"),))), b)
     assert (made.changed, made.dependants, made.kept) == (1, 1, 4)
 
 
 def test_resources_priority_and_limits_are_not_part_of_a_fingerprint() -> None:
-    made = again(ran(spec("a", count=4)), spec("a", count=4, priority=7, retries=3, time=9.0))
+    made = again(ran(spec("a", count=4)), spec("a", count=4, priority=7, retries=Retries(3), time=9.0))
     assert (made.kept, made.changed) == (4, 0)
     (submit,) = made.changes
     assert isinstance(submit, Submit)

@@ -2,7 +2,7 @@ import pytest
 
 from pilotfish.errors import UserError
 from pilotfish.manager.naming import Named, array_words, find, task_id
-from pilotfish.model.jobs import Array, Job, JobSpec, ListArray, RangeArray
+from pilotfish.model.jobs import Array, Job, JobSpec, RangeArray, TableArray
 
 
 def job(number: int, name: str, array: Array | None = None) -> Job:
@@ -12,7 +12,7 @@ def job(number: int, name: str, array: Array | None = None) -> Job:
 PREPARE = job(1, "prepare")
 OLD_SIM = job(2, "sim", RangeArray(0, 3))
 SIM = job(7, "sim", RangeArray(10, 6, 2))
-ODD = job(8, "a:b", ListArray(("x", "y")))
+ODD = job(8, "a:b", TableArray(("value",), (("x", "y"),)))
 EVERY = {one.id: one for one in (PREPARE, OLD_SIM, SIM, ODD)}
 CURRENT = {one.id: one for one in (PREPARE, SIM, ODD)}
 

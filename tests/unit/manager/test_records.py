@@ -12,7 +12,7 @@ from pilotfish.manager.records import Records
 from pilotfish.model.attempts import AttemptId, Report
 from pilotfish.model.changes import Change, Finish, Forget, Grant, Kept, Release, Revive, Settle, Submit
 from pilotfish.model.events import Cancelled, Command, Ended, Event, NodeJoined, Restored, Revived, Submitted
-from pilotfish.model.jobs import Dependency, Job, JobSpec, RangeArray, Span, When
+from pilotfish.model.jobs import Dependency, Job, JobSpec, RangeArray, Retries, Span, When
 from pilotfish.model.quantities import ONE
 from pilotfish.model.resources import Inventory, Slots
 from pilotfish.model.states import Outcome, TaskState
@@ -27,7 +27,7 @@ TASKS = 4
 def job(number: int, *after: Dependency, tasks: int = TASKS, on: tuple[int, ...] = (), retries: int = 0) -> Job:
     array = RangeArray(0, tasks)
     spec = JobSpec(
-        name=f"j{number}", command="true", directory="/d", cwd="/d", array=array, after=after, retries=retries
+        name=f"j{number}", command="true", directory="/d", cwd="/d", array=array, after=after, retries=Retries(retries)
     )
     return Job(number, spec, depends_on=on)
 
@@ -104,7 +104,9 @@ class World:
 
 
 DEPENDENCIES = st.lists(
-    st.tuples(st.integers(1, 3), st.sampled_from(When), st.booleans()), max_size=2, unique_by=lambda one: one[0]
+    st.tuples(st.integers(1, 3), st.sampled_from([When.succeeded, When.failed, When.finished]), st.booleans()),
+    max_size=2,
+    unique_by=lambda one: one[0],
 )
 ACTIONS = st.lists(
     st.tuples(st.sampled_from(["end", "fail", "lose", "revive", "cancel"]), st.integers(0, 50)), max_size=25

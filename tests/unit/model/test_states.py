@@ -24,6 +24,7 @@ LEGAL = {
     (S.running, T.fail): S.failed,
     (S.running, T.cancel): S.cancelled,
     (S.running, T.give_back): S.ready,
+    (S.running, T.postpone): S.waiting,
     (S.stopping, T.stop): S.stopping,
     (S.stopping, T.succeed): S.succeeded,
     (S.stopping, T.fail): S.failed,

@@ -27,7 +27,7 @@ from pilotfish.model.events import (
     WakeAt,
     Woken,
 )
-from pilotfish.model.jobs import Dependency, Job, JobSpec, RangeArray, When
+from pilotfish.model.jobs import Dependency, Job, JobSpec, RangeArray, Retries, When
 from pilotfish.model.quantities import ONE, Amount
 from pilotfish.model.resources import Inventory, Request, Slots
 from pilotfish.model.states import Outcome
@@ -78,7 +78,7 @@ def job(
         after=tuple(Dependency(f"j{on}", *rest) for on, *rest in entries),
         request=request(cpus, gib),
         priority=priority,
-        retries=retries,
+        retries=Retries(retries),
         max_parallel=most,
     )
     return Job(number, spec, depends_on=tuple(entry[0] for entry in entries))

@@ -127,7 +127,7 @@ def test_draining_with_kill_ends_what_runs_and_charges_nobody(*, hard: bool) -> 
     world = World(job(1, 2))
     world.join()
     kills = of_type(world.drain(kill=True, hard=hard), Kill)
-    assert [(kill.outcome, kill.hard) for kill in kills] == [(Outcome.preempted, hard)] * 2
+    assert [(kill.outcome, kill.hard) for kill in kills] == [(Outcome.interrupted, hard)] * 2
     settled = of_type(world.answer(), Settle)
     assert [(one.state, one.charged) for one in settled] == [(TaskState.ready, False)] * 2
 

@@ -24,6 +24,7 @@ CASES = [
     (_O.start_failed, 0, 0, 0, 1, T.give_back, True),
     (_O.start_failed, 0, 1, 0, 1, T.fail, True),
     (_O.preempted, 0, 0, 0, 0, T.give_back, False),
+    (_O.interrupted, 0, 0, 0, 0, T.give_back, False),
     (_O.preempted, 0, 5, 5, 0, T.give_back, False),
     (_O.cancelled, 0, 0, 0, 3, T.cancel, False),
     (_O.lost, 0, 0, 0, 0, T.give_back, False),
