@@ -76,6 +76,21 @@ class Inventory(msgspec.Struct, frozen=True):
     ends_at: float | None = None
     """When the allocation that it belongs to ends, in seconds since 1970; None: never."""
 
+    def lacks(self, request: Request) -> str | None:
+        """What the node, if nothing ran on it, would lack for the request, for people; None: nothing."""
+        if request.cores > len(self.cores) * ONE:
+            return f"{format_amount(request.cores)} cores, and it has {len(self.cores)}"
+        if (request.memory or 0) > self.memory:
+            return f"{format_bytes(request.memory or 0)} of memory, and it has {format_bytes(self.memory)}"
+        if request.gpus > len(self.gpus) * ONE:
+            return f"{format_amount(request.gpus)} GPUs, and it has {len(self.gpus) or 'none'}"
+        declared = dict(self.resources)
+        for name, amount in request.resources:
+            if amount > declared.get(name, 0):
+                return f"{format_amount(amount)} {name}, and it has {format_amount(declared.get(name, 0))}"
+        missing = [label for label in request.labels if label not in self.labels]
+        return f"the label {missing[0]}" if missing else None
+
 
 class Slots(msgspec.Struct, frozen=True, array_like=True):
     """What one lane of a node holds, and so the attempt that runs in it."""
