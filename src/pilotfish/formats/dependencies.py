@@ -1,28 +1,44 @@
-"""What must hold between the jobs of one file: unique names, known dependencies, no circle, equal arrays for `each`.
+"""What must hold between the jobs of one campaign: unique names, known dependencies and limits, no circle.
 
 What belongs here: checks across jobs. What must not: checks of one job alone, decisions about when it runs.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from pilotfish.formats.keys import EntryError, shown, similar
+from pilotfish.formats.entries import EntryError, did_you_mean, shown
 from pilotfish.model.jobs import Dependency, JobSpec
 
-__all__ = ["check_dependencies"]
+__all__ = ["check_dependencies", "check_uses"]
 
 
-def check_dependencies(specs: Sequence[JobSpec]) -> None:
-    """Raise EntryError, with the way from the list of jobs to the culprit, for the first law that is broken."""
+def check_dependencies(specs: Sequence[JobSpec], shown_place: Callable[[int], str]) -> None:
+    """Raise EntryError, with the way from the list of jobs to the culprit, for the first law that is broken.
+
+    `shown_place` is how a message names the job at a place of the list.
+    """
     by_name: dict[str, int] = {}
     for place, spec in enumerate(specs):
         first = by_name.setdefault(spec.name, place)
         if first != place:
-            msg = f"{spec.name} is also the name of jobs[{first}]: give each job a name of its own"
+            msg = f"{spec.name} is also the name of {shown_place(first)}: give each job a name of its own"
             raise EntryError(msg, place, "name")
     for place, spec in enumerate(specs):
         for dependency in spec.after:
             _check_dependency(specs, by_name, place, dependency)
     _refuse_circle(specs, by_name)
+
+
+def check_uses(specs: Sequence[JobSpec], limits: Mapping[str, int]) -> None:
+    """Raise EntryError likewise for a job that uses more of a named limit than there is."""
+    for place, spec in enumerate(specs):
+        for name, amount in spec.uses.items():
+            if name not in limits:
+                hint = did_you_mean(name, limits) or f"; write `limits: {{{name}: {amount}}}` at the top of the file"
+                msg = f"no limit is named {shown(name)}{hint}"
+                raise EntryError(msg, place, "uses", name)
+            if amount > limits[name]:
+                msg = f"each task uses {amount}, and the limit is {limits[name]}: it could never run"
+                raise EntryError(msg, place, "uses", name)
 
 
 def _check_dependency(specs: Sequence[JobSpec], by_name: Mapping[str, int], place: int, dependency: Dependency) -> None:
@@ -31,9 +47,7 @@ def _check_dependency(specs: Sequence[JobSpec], by_name: Mapping[str, int], plac
         msg = f"{name} cannot come after itself"
         raise EntryError(msg, place, "after")
     if name not in by_name:
-        meant = similar(name, by_name)
-        hint = f"; did you mean {meant}?" if meant else ""
-        msg = f"no job of this file is named {shown(name)}{hint}"
+        msg = f"no job of this campaign is named {shown(name)}{did_you_mean(name, by_name)}"
         raise EntryError(msg, place, "after")
     other = specs[by_name[name]]
     if dependency.each and other.count != spec.count:

@@ -1,35 +1,41 @@
-"""THE table of the job file: every key, what it takes, what it means; and the errors that follow from it.
+"""THE table of the job file: every key, what it takes, what it means.
 
-What belongs here: the keys as data, and the two checks that need nothing else (is the key known, is the value
-of a kind that it takes). What must not: what the values of one key mean (:mod:`pilotfish.formats.values`).
-The JSON schema and the reference derive from the same table.
+What belongs here: the keys as data, in the words of JSON Schema where it has them. What must not: reading
+(:mod:`pilotfish.formats.entries`), and what the values of one key mean (:mod:`pilotfish.formats.values`). Checks,
+messages, the JSON Schema and the reference follow from this table.
 """
 
-import reprlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+
+from pilotfish.formats.placeholders import ALWAYS
+from pilotfish.model.jobs import OnLost, When
+from pilotfish.model.states import Outcome
 
 __all__ = [
     "AFTER_KEYS",
     "ARRAY_KEYS",
     "CORES_KEYS",
+    "DEFAULT_KEYS",
     "FILE_KEYS",
     "JOB_KEYS",
+    "LONGEST",
+    "MAX_TASKS",
+    "REQUEST_KEYS",
     "RETRIES_KEYS",
-    "EntryError",
+    "SIGNALS",
     "Key",
-    "KeyPath",
     "Table",
-    "kind_of",
-    "read_mapping",
-    "shown",
-    "similar",
+    "Takes",
+    "displayed",
 ]
 
-KeyPath = tuple[str | int, ...]
-"""From the top of the file to a value: ``("jobs", 2, "cores")`` is shown as ``jobs[2].cores``."""
+Takes = Mapping[str, Mapping[str, Any]]
+"""What a value may be: its kinds as JSON Schema names them, and of each what that language can say of it.
+
+Where JSON Schema would have a schema inside (`items`, `additionalProperties`, `prefixItems`), `Takes` again."""
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -39,302 +45,382 @@ class Key(msgspec.Struct, frozen=True):
     """As written; a last ``*`` stands for any ending."""
     meaning: str
     """One line for the reference."""
-    kinds: tuple[str, ...] = ()
-    """What it takes, as JSON Schema names it; nothing: the specification has it, this release does not."""
-    example: str = ""
+    takes: Takes = {}
+    """Nothing: the specification has it, this release does not."""
+    examples: tuple[Any, ...] = ()
     required: bool = False
     aliases: tuple[str, ...] = ()
     """What other systems call it: never accepted, but a reason to suggest this key."""
+
+    @staticmethod
+    def shown_examples(examples: tuple[Any, ...]) -> str:
+        """For a message: ``1000, 0-98:2 or [a, b, c]``."""
+        *most, last = map(displayed, examples)
+        return f"{', '.join(most)} or {last}" if most else last
 
 
 class Table(dict[str, Key]):
     """The keys of one kind of mapping, by name."""
 
-    def __init__(self, *keys: Key) -> None:
-        """Keep the order, which is the one of the reference."""
+    def __init__(self, *keys: Key, one_of: bool = False, elsewhere: Mapping[str, str] | None = None) -> None:
+        """Keep the order, which is the one of the reference.
+
+        Args:
+            keys: all that there are.
+            one_of: exactly one of them is to be given.
+            elsewhere: known keys that do not belong here, and why.
+
+        """
         super().__init__((key.name, key) for key in keys)
         self.required = tuple(key for key in keys if key.required)
+        self.one_of = one_of
+        self.elsewhere = elsewhere or {}
 
 
-class EntryError(ValueError):
-    """A value cannot be read: the message says why and what to write instead.
-
-    `path` leads from the value that was being read to the culprit inside it. `later` is true where
-    the specification allows it and this release does not.
-    """
-
-    def __init__(self, message: str, *path: str | int, later: bool = False) -> None:
-        """Take the message without the place: readers do not know where their value stands."""
-        super().__init__(message)
-        self.path: KeyPath = path
-        self.later = later
-
-    @classmethod
-    def under(cls, step: str | int, error: ValueError) -> "EntryError":
-        """The same error, seen from the list or mapping that holds the value at `step`."""
-        if isinstance(error, cls):
-            return cls(str(error), step, *error.path, later=error.later)
-        return cls(str(error), step)
+def displayed(value: object) -> str:
+    """An example as a line of YAML would have it."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {displayed(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(displayed, value))}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if value in ("true", "false") or str(value).startswith("{") else str(value)
 
 
-FILE_KEYS = Table(
-    Key("name", "The campaign's name; without it the file's path names the campaign.", ("string",), "campaign"),
-    Key("jobs", "What is to run.", ("array",), "[{name: hello, command: echo hello}]", required=True),
-    Key("defaults", "Keys of every job that does not say otherwise."),
-    Key("limits", "Named limits of the whole queue."),
+MAX_TASKS = 10_000_000
+"""Of one array: more is a slip of the pen, or wants several jobs."""
+
+LONGEST = 131_071
+"""Characters: Linux gives a program no more in one argument or variable."""
+
+SIGNALS = (
+    "ABRT", "ALRM", "BUS", "CHLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "PIPE", "PROF", "PWR", "QUIT", "SEGV",
+    "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ",
+)  # fmt: skip
+"""Names of the signals that a program can handle."""
+
+_MANY = 1_000_000_000
+_DECADE = 10 * 365 * 86_400
+_EXBI = 2**60
+
+_DECIMAL = r"[0-9]+(\.[0-9]+)?"
+_CLOCK = r"([0-9]+-)?[0-9]+:[0-5]?[0-9]:[0-5]?[0-9](\.[0-9]+)?|[0-9]+-[0-9]+:[0-5]?[0-9]"
+_UNITS = rf"(?=[0-9])({_DECIMAL}d)?({_DECIMAL}h)?({_DECIMAL}m)?({_DECIMAL}s)?"
+_TIME = rf"\s*({_DECIMAL}|{_CLOCK}|{_UNITS})\s*"
+_DATE = r"\s*[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?\s*"
+_SIGNAL = rf"((SIG)?({'|'.join(SIGNALS)})|[1-8]|1[0-8]|[2-5][0-9]|6[0-4])(@{_TIME})?"
+_INDICES = r"[0-9]+-[0-9]+(:0*[1-9][0-9]*)?"
+
+
+def _text(pattern: str, longest: int = LONGEST) -> Takes:
+    return {"string": {"pattern": f"^{pattern}$", "maxLength": longest}}
+
+
+def _whole(least: int, most: int = _MANY) -> Takes:
+    return {"integer": {"minimum": least, "maximum": most}}
+
+
+def _number(least: float, most: float = _MANY) -> Takes:
+    return {"number": {"minimum": least, "maximum": most}}
+
+
+def _more_than(least: float, most: float = _MANY) -> Takes:
+    return {"number": {"exclusiveMinimum": least, "maximum": most}}
+
+
+def _one_of(*words: str) -> Takes:
+    return {"string": {"enum": list(map(str, words))}}
+
+
+def _list(items: Takes, **bounds: Any) -> Takes:  # noqa: ANN401 - whatever JSON Schema says of lists
+    return {"array": {"items": items, **bounds}}
+
+
+def _named(names: Mapping[str, Any], values: Takes, **bounds: Any) -> Takes:  # noqa: ANN401 - likewise of mappings
+    return {"object": {"propertyNames": names, "additionalProperties": values, **bounds}}
+
+
+_NAME = {"pattern": "^[A-Za-z_][A-Za-z0-9_.-]*$", "maxLength": 100}
+_COLUMN = {"pattern": "^[A-Za-z_][A-Za-z0-9_]*$", "not": {"enum": list(ALWAYS)}}
+_TRIED_AGAIN = (Outcome.timed_out, Outcome.out_of_memory, Outcome.signalled, Outcome.start_failed)
+_ANY_TEXT = _text(r"[^\x00]*")
+_TEXT = _text(r"[^\x00]*[^\s\x00][^\x00]*")
+_WORD = {**_ANY_TEXT, "number": {}}
+_PROGRAM = {**_text(r"[^\x00]+"), "number": {}}
+_FLAG: Takes = {"boolean": {}}
+_SOME_TIME = {**_more_than(0, _DECADE), **_text(_TIME)}
+_ANY_TIME = {**_number(0, _DECADE), **_text(_TIME)}
+_SIZE = {**_whole(1, _EXBI), **_text(rf"\s*{_DECIMAL}\s*[KMGTkmgt]?([Ii]?[Bb])?\s*")}
+# Below one a share of one, above it whole ones only.
+_SHARE: Takes = {"number": {"minimum": 0, "maximum": _MANY, "anyOf": [{"maximum": 1}, {"multipleOf": 1}]}}
+_CHOICES = _named(_COLUMN, {**_text(rf"\s*{_INDICES}\s*"), **_list(_WORD, minItems=1)}, minProperties=1)
+
+AFTER_KEYS = Table(
+    Key("job", "The job that must come before.", _TEXT, ("prepare",), required=True, aliases=("name", "on")),
+    Key("when", "What must be true of it.", _one_of(*When), ("finished",), aliases=("if",)),
+    Key("each", "Task i after task i of it, for arrays of one length.", _FLAG, (True,)),
 )
-"""At the top of a job file."""
+"""Of an entry of `after` that is a mapping."""
+
+ARRAY_KEYS = Table(
+    Key("lines", "One task per line of a file: `{line}`.", _TEXT, ("files.txt",)),
+    Key("csv", "One task per row of a file, whose first row names the columns.", _TEXT, ("runs.csv",)),
+    Key(
+        "json",
+        "One task per entry of the list in a file: mappings with the same keys, or values.",
+        _TEXT,
+        ("runs.json",),
+    ),
+    Key(
+        "product",
+        "One task per combination of values, the last name changing fastest.",
+        _CHOICES,
+        ({"x": [1, 2], "y": "0-9"},),
+    ),
+    Key("zip", "One task per place of several lists of one length.", _CHOICES, ({"x": [1, 2], "y": ["a", "b"]},)),
+    one_of=True,
+)
+"""Of an `array` that is a mapping."""
+
+CORES_KEYS = Table(
+    Key("min", "At least so many.", _whole(1), (2,), required=True),
+    Key("max", "As many as are free, up to this.", _whole(1), (8,), required=True),
+)
+"""Of `cores` as a mapping."""
+
+RETRIES_KEYS = Table(
+    Key("count", "Tries after the first.", _whole(0, 1_000), (2,), required=True),
+    Key("delay", "Before the next try.", _ANY_TIME, ("10s",)),
+    Key("backoff", "By what the delay grows with each further try.", _number(1, 1_000), (2,)),
+    Key("max_delay", "Up to what it grows.", _ANY_TIME, ("10m",)),
+    Key(
+        "retry_on",
+        "The ends that are tried again: exit codes, and these words; without it all.",
+        _list({**_whole(1, 255), **_one_of(*_TRIED_AGAIN)}, minItems=1),
+        ([75, "timed_out"],),
+    ),
+)
+"""Of `retries` as a mapping."""
+
+REQUEST_KEYS = Table(
+    Key(
+        "cores",
+        "Logical CPUs: a fraction below one, else a whole number, or as many as are free.",
+        {**_SHARE, "object": CORES_KEYS},
+        (4, 0.5, {"min": 2, "max": 8}),
+        aliases=("cpus", "cpu", "ncpus", "ncores", "processors", "procs", "cpus_per_task"),
+    ),
+    Key(
+        "memory", "Counted, and the limit; without it neither.", _SIZE, ("2GiB", "500MB", "2G"), aliases=("mem", "ram")
+    ),
+    Key("gpus", "GPUs: a fraction below one, else a whole number.", _SHARE, (1, 0.5), aliases=("gpu", "ngpus", "gres")),
+    Key("nodes", "Nodes of one task; with more than one, the other amounts are per node.", _whole(1), (2,)),
+    Key("exclusive", "Nobody else uses its nodes.", _FLAG, (True,)),
+    Key(
+        "resources",
+        "Custom ones, as nodes declare them.",
+        _named(_NAME, _more_than(0)),
+        ({"fpga": 1},),
+        aliases=("custom",),
+    ),
+    Key(
+        "labels",
+        "What its nodes must carry.",
+        _list({"string": _NAME}),
+        (["fast"],),
+        aliases=("features", "constraint", "tags"),
+    ),
+)
+"""What a task asks for; of an entry of `variants`."""
 
 JOB_KEYS = Table(
     Key(
         "name",
-        "Unique in the file; a file of one job may leave it out.",
-        ("string",),
-        "sim",
+        "Unique in the campaign; a file of one job may leave it out.",
+        {"string": _NAME},
+        ("sim",),
         aliases=("id", "job_name"),
     ),
     Key(
         "command",
         "Text for `/bin/sh -c`, or a list that is the argument vector itself; with placeholders.",
-        ("string", "array"),
-        "./sim --seed {index}",
+        {**_TEXT, **_list(_WORD, prefixItems=(_PROGRAM,), minItems=1)},
+        ("./sim --seed {index}", ["./sim", "{index}"]),
         required=True,
         aliases=("cmd", "run", "script", "exec", "executable", "shell"),
     ),
     Key(
         "array",
-        "Many tasks: a count, a range of indices, or a list of values.",
-        ("integer", "string", "array", "object"),
-        "1000, 0-98:2 or [a, b, c]",
+        "Many tasks: a count, a range of indices, a list of values, or rows.",
+        {
+            **_whole(1, MAX_TASKS),
+            **_text(rf"\s*{_INDICES}(%0*[1-9][0-9]*)?\s*"),
+            **_list(_WORD, minItems=1, maxItems=MAX_TASKS),
+            "object": ARRAY_KEYS,
+        },
+        (1000, "0-98:2", ["a", "b", "c"], {"csv": "runs.csv"}),
         aliases=("tasks", "count"),
     ),
     Key(
         "after",
         "The jobs that must have succeeded (or as `when` says) before this one starts.",
-        ("string", "array", "object"),
-        "prepare or {job: prepare, when: finished}",
+        {**_TEXT, **_list({**_TEXT, "object": AFTER_KEYS}), "object": AFTER_KEYS},
+        ("prepare", {"job": "prepare", "when": "finished"}),
         aliases=("depends", "depends_on", "dependencies", "deps", "needs", "requires", "parents"),
     ),
+    *REQUEST_KEYS.values(),
     Key(
-        "cores",
-        "Logical CPUs: a fraction below one, else a whole number.",
-        ("number", "object"),
-        "4 or 0.5",
-        aliases=("cpus", "cpu", "ncpus", "ncores", "processors", "procs", "cpus_per_task"),
-    ),
-    Key(
-        "memory",
-        "Counted, and the limit; without it neither.",
-        ("integer", "string"),
-        "2GiB, 500MB or 2G",
-        aliases=("mem", "ram"),
+        "variants",
+        "Alternatives, best first: each completes what the job asks for.",
+        _list({"object": REQUEST_KEYS}, minItems=1),
+        ([{"gpus": 1}, {"cores": 16}],),
+        aliases=("alternatives",),
     ),
     Key(
         "time",
         "Limit of one attempt: then it is ended.",
-        ("number", "string"),
-        "90 (seconds), 30s, 10m or 2:00:00",
+        _SOME_TIME,
+        (90, "30s", "10m", "2:00:00"),
         aliases=("timeout", "walltime", "wall_time", "time_limit", "timelimit"),
     ),
-    Key("retries", "Tries after the first.", ("integer", "object"), "2", aliases=("attempts", "retry", "max_retries")),
-    Key("priority", "Higher starts first.", ("integer",), "10", aliases=("nice",)),
-    Key("max_parallel", "Tasks of this job at once.", ("integer",), "100", aliases=("concurrency", "max_running")),
+    Key(
+        "estimate",
+        "What an attempt probably takes: for order and backfill, never a limit.",
+        _SOME_TIME,
+        ("5m",),
+        aliases=("duration", "runtime", "expected_time"),
+    ),
+    Key("grace", "Between TERM and KILL.", _ANY_TIME, ("30s",), aliases=("kill_wait", "grace_period")),
+    Key(
+        "signal",
+        "Sent so long before the time limit or the end of the allocation; without `@`, 60 seconds.",
+        {**_text(_SIGNAL), "integer": {"minimum": 1, "maximum": 64, "not": {"enum": [9, 19]}}},
+        ("USR1@90s",),
+    ),
+    Key(
+        "retries",
+        "Tries after the first.",
+        {**_whole(0, 1_000), "object": RETRIES_KEYS},
+        (2, {"count": 2, "delay": "10s"}),
+        aliases=("attempts", "retry", "max_retries"),
+    ),
+    Key("memory_growth", "By what its memory grows after an attempt ran out of it.", _more_than(1, 1_000), (1.5,)),
+    Key("on_lost", "What follows an end that nobody witnessed.", _one_of(*OnLost), ("fail",)),
+    Key("priority", "Higher starts first.", _whole(-_MANY), (10,), aliases=("nice",)),
+    Key("max_parallel", "Tasks of this job at once.", _whole(1), (100,), aliases=("concurrency", "max_running")),
+    Key(
+        "max_fails",
+        "When so many tasks of the array have failed, the rest is cancelled.",
+        _whole(1),
+        (10,),
+        aliases=("max_failures",),
+    ),
+    Key(
+        "uses",
+        "What each task takes of the named limits.",
+        _named(_NAME, _whole(1)),
+        ({"licence": 1},),
+        aliases=("licenses", "licences"),
+    ),
+    Key(
+        "start_after",
+        "A point in time, or a delay after the submission.",
+        {**_number(0, _DECADE), **_text(f"({_TIME}|{_DATE})")},
+        ("2026-01-01T00:00", "1h"),
+        aliases=("begin", "not_before", "eta"),
+    ),
+    Key("hold", "It waits for a release.", _FLAG, (True,), aliases=("held",)),
     Key(
         "env",
         "Variables added to the environment.",
-        ("object",),
-        '{OMP_PROC_BIND: "true"}',
+        _named({"pattern": r"^[^=\x00]+$", "maxLength": LONGEST}, _WORD),
+        ({"OMP_PROC_BIND": "true"},),
         aliases=("environment", "variables"),
     ),
     Key(
         "cwd",
         "Folder that it runs in, made if missing; relative to the job file's folder, which is the default.",
-        ("string",),
-        "runs/{index}",
+        _TEXT,
+        ("runs/{index}",),
         aliases=("workdir", "working_directory", "directory", "chdir", "dir"),
+    ),
+    Key(
+        "stdin",
+        "File that it reads; without it there is nothing to read.",
+        _TEXT,
+        ("in/{index}.txt",),
+        aliases=("input",),
     ),
     Key(
         "stdout",
         "File for its output; without it the store keeps it.",
-        ("string",),
-        "out/{index}.log",
+        _TEXT,
+        ("out/{index}.log",),
         aliases=("output",),
     ),
-    Key("stderr", "Likewise; the word `stdout` sends it to the same place.", ("string",), "stdout", aliases=("error",)),
+    Key("stderr", "Likewise; the word `stdout` sends it to the same place.", _TEXT, ("stdout",), aliases=("error",)),
+    Key("output_limit", "Of stdout and stderr each; more is cut.", _SIZE, ("100MB",), aliases=("max_output",)),
+    Key(
+        "modules",
+        "Environment modules to load before.",
+        _list(_text(r"[^\s\x00-][^\s\x00]*")),
+        (["gcc/12"],),
+        aliases=("module",),
+    ),
+    Key("venv", "Python environment to activate before.", _TEXT, ("~/env",), aliases=("virtualenv",)),
+    Key(
+        "setup",
+        "Lines that run before, in the same shell.",
+        {**_TEXT, **_list(_ANY_TEXT)},
+        ("source env.sh", ["ulimit -s unlimited"]),
+        aliases=("prologue", "pre", "before"),
+    ),
     Key("account", "Whom the usage is charged to."),
     Key("container", "The image that it runs in."),
     Key("defer_*", "When a deferred task comes back."),
-    Key("estimate", "What it probably takes."),
-    Key("exclusive", "Whole nodes."),
     Key("force", "Start whatever the queue says."),
-    Key("gpus", "GPUs, also fractions."),
-    Key("grace", "Between TERM and KILL."),
-    Key("hold", "Wait for a release."),
     Key("inputs", "Files that it reads."),
     Key("keep", "Where large results stay."),
     Key("key", "What a second submission is recognised by."),
-    Key("labels", "Nodes that carry these."),
     Key("launcher", "How the processes of a parallel program are started."),
-    Key("max_fails", "Failures of an array after which the rest is cancelled."),
-    Key("memory_growth", "How much more memory to ask for after running out of it."),
-    Key("modules", "Environment modules to load before."),
-    Key("nodes", "Nodes of one task."),
     Key("notify", "Whom to tell."),
-    Key("on_lost", "What follows an end that nobody witnessed."),
     Key("on_silence", "What follows when its node falls silent."),
-    Key("output_limit", "Of stdout and stderr each."),
     Key("outputs", "Files that it writes."),
     Key("ranks", "MPI processes."),
-    Key("resources", "Custom resources, as nodes declare them."),
     Key("schedule", "When to submit it again."),
-    Key("setup", "Lines run before, in the same shell."),
-    Key("signal", "Sent some time before the end."),
     Key("spread", "How tasks are laid over nodes."),
-    Key("start_after", "A point in time, or a delay."),
-    Key("stdin", "File that it reads."),
     Key("threads", "Threads of one rank."),
-    Key("uses", "What it takes of named limits."),
-    Key("variants", "Alternative requests, best first."),
-    Key("venv", "Python environment to activate before."),
 )
 """Of a job."""
 
-AFTER_KEYS = Table(
-    Key("job", "The job that must come before.", ("string",), "prepare", required=True, aliases=("name", "on")),
-    Key("when", "What must be true of it: succeeded, failed or finished.", ("string",), "finished", aliases=("if",)),
-    Key("each", "Task i after task i of it, for arrays of one length.", ("boolean",), "true"),
+_OWN = dict.fromkeys(
+    ("name", "command", "array", "after", "max_fails"), "belongs to one job: write it there, it cannot be a default"
 )
-"""Of an entry of `after` that is a mapping."""
 
-ARRAY_KEYS = Table(
-    Key("csv", "One task per row of a file."),
-    Key("json", "One task per entry of a file."),
-    Key("lines", "One task per line of a file."),
-    Key("product", "One task per combination."),
-    Key("zip", "One task per place of several lists."),
+DEFAULT_KEYS = Table(*(key for name, key in JOB_KEYS.items() if name not in _OWN), elsewhere=_OWN)
+"""Of `defaults`: all of a job's but those that no two jobs share."""
+
+FILE_KEYS = Table(
+    Key(
+        "name",
+        "The campaign's name; without it the file's path names the campaign.",
+        _text(r"[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*", 100),
+        ("campaign",),
+    ),
+    Key(
+        "jobs",
+        "What is to run.",
+        _list({"object": JOB_KEYS}, minItems=1),
+        ([{"name": "hello", "command": "echo hello"}],),
+        required=True,
+    ),
+    Key(
+        "defaults",
+        "Keys of every job that does not say otherwise.",
+        {"object": DEFAULT_KEYS},
+        ({"cores": 1, "time": "10m"},),
+    ),
+    Key("limits", "How much there is of what jobs use by name.", _named(_NAME, _whole(1)), ({"licence": 4},)),
 )
-"""Of an `array` that is a mapping."""
-
-CORES_KEYS = Table(Key("max", "As many as fit, up to this."), Key("min", "At least so many."))
-"""Of `cores` as a mapping."""
-
-RETRIES_KEYS = Table(
-    Key("backoff", "By what the delay grows."),
-    Key("count", "Tries after the first."),
-    Key("delay", "Before the next try."),
-    Key("max_delay", "Up to what it grows."),
-    Key("retry_on", "The ends that are tried again."),
-)
-"""Of `retries` as a mapping."""
-
-_KINDS = {
-    bool: "boolean",
-    int: "integer",
-    float: "number",
-    str: "string",
-    list: "array",
-    dict: "object",
-    type(None): "null",
-}
-_WORDS = {
-    "array": "a list",
-    "boolean": "true or false",
-    "integer": "a whole number",
-    "number": "a number",
-    "object": "a mapping",
-    "string": "text",
-}
-
-
-def read_mapping(value: object, table: Table, readers: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
-    """What each key of a mapping says, read by its own reader.
-
-    Raises EntryError for anything but a mapping, for an unknown, missing or unsupported key, for a value of
-    a kind that the key does not take, and with whatever a reader finds.
-    """
-    if not isinstance(value, dict):
-        msg = f"expected a mapping with the keys {_listed(table)}; got {shown(value)}"
-        raise EntryError(msg)
-    for name in value:
-        key = table.get(name)
-        if key is None or not key.kinds:
-            raise _refusal(name, table)
-    for key in table.required:
-        if key.name not in value:
-            msg = f"the key {key.name} is missing: write, for example, {key.name}: {key.example}"
-            raise EntryError(msg)
-    read = {}
-    for name, entry in value.items():
-        try:
-            _require_kind(entry, table[name])
-            read[name] = readers[name](entry)
-        except ValueError as error:
-            raise EntryError.under(name, error) from error
-    return read
-
-
-def _refusal(name: str, table: Table) -> EntryError:
-    """Why a key is not taken."""
-    if name in table or ("defer_*" in table and name.startswith("defer_") and name.isidentifier()):
-        return EntryError(f"`{name}` is not yet supported; see docs/limits.md", name, later=True)
-    if name == "<<":
-        return EntryError("YAML 1.2 has no merge key `<<`: write the keys out", name)
-    supported = [key for key in table.values() if key.kinds]
-    meant = next((key.name for key in supported if name.lower() in key.aliases), None) or similar(name, table)
-    hint = f"did you mean {meant}?" if meant else f"known here are {_listed(table)}"
-    return EntryError(f"unknown key; {hint}", name)
-
-
-def _listed(table: Table) -> str:
-    return ", ".join(key.name for key in table.values() if key.kinds)
-
-
-def _require_kind(value: object, key: Key) -> None:
-    kind = kind_of(value)
-    if kind in key.kinds or (kind == "integer" and "number" in key.kinds):
-        return
-    if kind == "null":
-        msg = f"no value: write, for example, {key.example}, or leave the key out"
-        raise EntryError(msg)
-    words = " or ".join(_WORDS[each] for each in key.kinds)
-    hint = ""
-    if kind == "object" and "string" in key.kinds:
-        hint = "; text that begins with { must stand in quotes"
-    elif "string" in key.kinds and kind in {"boolean", "integer", "number"}:
-        hint = "; to make it text, put it in quotes"
-    elif kind == "string" and isinstance(value, str) and _looks_like_number(value):
-        hint = "; write it without quotes"
-    msg = f"expected {words}, such as {key.example}; got {shown(value)}{hint}"
-    raise EntryError(msg)
-
-
-def _looks_like_number(text: str) -> bool:
-    return text.strip().lstrip("+-").replace(".", "", 1).isdecimal()
-
-
-def kind_of(value: object) -> str:
-    """What JSON Schema calls the kind of a value; a Python type's name for what only TOML has."""
-    kind = _KINDS.get(type(value))
-    if kind is None:  # a subclass, such as a number that remembers its text
-        kind = next((_KINDS[base] for base in type(value).__mro__ if base in _KINDS), type(value).__name__)
-    return kind
-
-
-def similar(word: str, known: Mapping[str, object]) -> str | None:
-    """The known word that was probably meant."""
-    from difflib import get_close_matches
-
-    found = get_close_matches(word.lower().replace("-", "_"), known, n=1) or get_close_matches(word, known, n=1)
-    return found[0] if found else None
-
-
-_SHORT = reprlib.Repr()
-_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
-_SHORT.maxlevel = 2
-
-
-def shown(value: object) -> str:
-    """A value in a message: as a job file would have it, and cut short however large it is."""
-    if value is None:
-        return "nothing"
-    return str(value).lower() if isinstance(value, bool) else _SHORT.repr(value)
+"""At the top of a job file."""

@@ -4,12 +4,20 @@ A list is one job with an array of its lines, so that 100,000 commands are one r
 line is. What must not: anything about the commands.
 """
 
-from pilotfish.errors import JobFileError
+import re
+from collections.abc import Iterator
 
-__all__ = ["COMMAND", "read_commands"]
+from pilotfish.errors import JobFileError
+from pilotfish.formats.keys import MAX_TASKS
+from pilotfish.formats.words import sendable
+
+__all__ = ["COMMAND", "filled_lines", "read_commands"]
 
 COMMAND = "{value:raw}"
 """The command of the job whose array values are the lines: each line is given to the shell as it stands."""
+
+
+_FILLED = re.compile(r"[^\n]+")
 
 
 def read_commands(text: str, file: str) -> tuple[str, ...]:
@@ -22,12 +30,28 @@ def read_commands(text: str, file: str) -> tuple[str, ...]:
         msg = f"is a script, not a list of commands: to run it, type pilotfish run -- {file}"
         raise JobFileError(msg, file=file, line=1)
     commands = []
-    for number, line in enumerate(text.split("\n"), 1):
-        command = line.removesuffix("\r")
-        if not command.strip() or command.lstrip().startswith("#"):
+    for place, line in filled_lines(text):
+        if line.lstrip().startswith("#"):
             continue
-        if (len(command) - len(command.rstrip("\\"))) % 2:
-            msg = "a command ends with its line: join it with the next one, without the last backslash"
-            raise JobFileError(msg, file=file, line=number)
-        commands.append(command)
+        try:
+            commands.append(_command(line))
+        except ValueError as error:
+            raise JobFileError(str(error), file=file, line=text.count("\n", 0, place) + 1) from error
+        if len(commands) > MAX_TASKS:
+            break  # whoever makes an array of them refuses it
     return tuple(commands)
+
+
+def filled_lines(text: str) -> Iterator[tuple[int, str]]:
+    """The lines that are not blank, without what ends them, and where each begins."""
+    for match in _FILLED.finditer(text):
+        line = match[0].removesuffix("\r")
+        if line and not line.isspace():
+            yield match.start(), line
+
+
+def _command(line: str) -> str:
+    if (len(line) - len(line.rstrip("\\"))) % 2:
+        msg = "a command ends with its line: join it with the next one, without the last backslash"
+        raise ValueError(msg)
+    return sendable(line)

@@ -1,25 +1,29 @@
-"""Job files to specs: the one door of this folder, for files and for text from elsewhere.
+"""Job files to specs: the one door of this folder, for files and for text from elsewhere, one or several.
 
-What belongs here: reading the file, the order of the checks, what needs more than one key of a job (names,
-paths, placeholders), and the place in every error. What must not: syntax (`document`, `lines`), the meaning of single
-values (`values`), the table of keys (`keys`).
+What belongs here: the order of the checks, what needs more than one job or file, and the place in every error.
+What must not: syntax (`document`, `lines`), one job (`job`), single values (`values`), the table of keys (`keys`).
 """
 
+import gc
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from pilotfish.errors import JobFileError, NotYetSupportedError
-from pilotfish.formats import dependencies, document, keys, lines, values
-from pilotfish.formats.document import Format
-from pilotfish.formats.placeholders import ALWAYS, Template, escape
+from pilotfish.errors import InternalError, JobFileError, NotYetSupportedError
+from pilotfish.formats import dependencies, document, lines, textfile, values
+from pilotfish.formats.arrays import list_array
+from pilotfish.formats.document import Document, Format
+from pilotfish.formats.entries import EntryError, KeyPath, read_entries, read_mapping, shown, shown_path
+from pilotfish.formats.job import JobReader
+from pilotfish.formats.keys import FILE_KEYS
+from pilotfish.formats.placeholders import escape
 from pilotfish.model.jobs import JobSpec
-from pilotfish.model.resources import Request
 
-__all__ = ["STDIN", "JobFile", "load", "load_text"]
+__all__ = ["STDIN", "JobFile", "load", "load_all", "load_text"]
 
 STDIN = "-"
 """The name of a text that comes from standard input."""
@@ -28,15 +32,37 @@ _SUFFIXES = {".yaml": Format.yaml, ".yml": Format.yaml, ".json": Format.json, ".
 _LONGEST_MESSAGE = 500
 
 
+class _Part(msgspec.Struct, frozen=True):
+    """What one file says, before it is known to fit the others."""
+
+    where: str
+    """What errors call it."""
+    file: str
+    jobs: tuple[JobSpec, ...]
+    document: Document | None = None
+    """None for a plain list of commands."""
+    name: str | None = None
+    limits: dict[str, int] = {}
+
+
 class JobFile(msgspec.Struct, frozen=True):
-    """What one job file asks for: checked and complete."""
+    """What one job file, or several together, ask for: checked and complete."""
 
     name: str | None
-    """As the file says; None where it does not."""
+    """As the files say; None where none does."""
     file: str
-    """Its absolute path, or ``-`` for standard input."""
+    """The absolute path of the first, or ``-`` for standard input."""
     jobs: tuple[JobSpec, ...]
-    """In the file's order; names are unique, dependencies known and without a circle."""
+    """In the files' order; names are unique, dependencies known and without a circle."""
+    limits: dict[str, int] = {}
+    """Named limits of the whole queue; nothing uses one that is not here."""
+    parts: tuple[_Part, ...] = ()
+    """What each file says by itself."""
+
+    def refusal(self, place: int, message: str) -> JobFileError:
+        """An error about the job at a place among `jobs`, which names its file and line."""
+        part, inside = _home(self.parts, place)
+        return _placed(EntryError(message, "jobs", inside), part.document, part.where)
 
 
 def load(path: Path) -> JobFile:
@@ -44,8 +70,7 @@ def load(path: Path) -> JobFile:
 
     Raises JobFileError where it cannot be read or is wrong, NotYetSupportedError for what is yet to come.
     """
-    name = os.fspath(path)
-    return load_text(_read(path, name), name=name, format=_SUFFIXES.get(path.suffix.lower()))
+    return load_all([(os.fspath(path), None)])
 
 
 def load_text(text: str, *, name: str, format: Format | None = None) -> JobFile:  # noqa: A002 - the plain word
@@ -57,49 +82,149 @@ def load_text(text: str, *, name: str, format: Format | None = None) -> JobFile:
         format: None guesses it from the text.
 
     """
+    with _no_collection():
+        return _united([_parsed(text, name, format)])
+
+
+def load_all(files: Sequence[tuple[str, str | None]]) -> JobFile:
+    """Read files that are one campaign: each a path with None, or `STDIN` with its text. At least one.
+
+    Names of jobs are unique in all of them together, and `after` may name a job of any; what two files
+    say of the campaign (its name, a limit) must be the same. Raises as :func:`load` does.
+    """
+    with _no_collection():
+        return _united([_loaded(name) if text is None else _parsed(text, name, None) for name, text in files])
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Nothing that is read here refers to itself: to look for circles among it would take a third of the time."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _loaded(name: str) -> _Part:
+    path = Path(name)
+    try:
+        data = textfile.read_bytes(path)
+    except ValueError as error:
+        raise JobFileError(str(error), file=name) from error
+    text = data.decode(errors="surrogateescape")  # what that hides is found with everything else
+    return _parsed(text, name, _SUFFIXES.get(path.suffix.lower()))
+
+
+def _parsed(text: str, name: str, format_: Format | None) -> _Part:
     where = "standard input" if name == STDIN else name
-    _require_text(text, name, where)
+    program = "" if name == STDIN else f"; to run a program, type pilotfish run -- {name}"
+    textfile.require_plain(text, where, program=program)
     text = text.removeprefix("\ufeff")
+    file = name if name == STDIN else _absolute_file(name)
     directory = _directory(name, where)
-    chosen = document.guess_format(text) if format is None else format
-    stem = "stdin" if name == STDIN else Path(name).stem
-    if chosen is Format.lines:
-        title, jobs = None, _list_of_commands(text, _name_from(stem), directory, where)
-    else:
-        parsed = document.parse_document(text, chosen, where)
+    job_name = _name_from("stdin" if name == STDIN else Path(name).stem)
+    format_ = document.guess_format(text) if format_ is None else format_
+    if format_ is Format.lines:
+        return _Part(where, file, _list_of_commands(text, job_name, directory, where))
+    parsed = document.parse_document(text, format_, where)
+    try:
+        top = _top(parsed.value)
+        jobs = _jobs(top, directory, job_name)
+    except ValueError as error:
+        raise _placed(error, parsed, where) from error
+    return _Part(where, file, jobs, parsed, top.get("name"), top.get("limits", {}))
+
+
+def _top(value: object) -> dict[str, Any]:
+    if value is None:
+        msg = "is empty: write `jobs:` and a list of jobs"
+        raise EntryError(msg)
+    if isinstance(value, list):
+        msg = "begins with a list: write `jobs:` before it"
+        raise EntryError(msg)
+    readers: dict[str, values.Reader] = {
+        "defaults": dict,
+        "jobs": list,
+        "limits": values.read_limits,
+        "name": values.read_title,
+    }
+    return read_mapping(value, FILE_KEYS, readers)
+
+
+def _jobs(top: Mapping[str, Any], directory: str, job_name: str) -> tuple[JobSpec, ...]:
+    if not top["jobs"]:
+        msg = "is empty: a campaign needs at least one job"
+        raise EntryError(msg, "jobs")
+    try:
+        reader = JobReader(directory, top.get("defaults", {}))
+    except ValueError as error:
+        raise EntryError.under("defaults", error) from error
+    fallback = job_name if len(top["jobs"]) == 1 else None
+    try:
+        return tuple(read_entries(enumerate(top["jobs"]), lambda entry: reader.read(entry, fallback)))
+    except ValueError as error:
+        raise EntryError.under("jobs", error) from error
+
+
+def _list_of_commands(text: str, name: str, directory: str, where: str) -> tuple[JobSpec, ...]:
+    try:
+        array = list_array(lines.read_commands(text, where))
+    except ValueError as error:
+        message = str(error) if text.strip() else "is empty: write one command a line, or a job file"
+        raise JobFileError(message, file=where) from error
+    return (JobSpec(name=name, command=lines.COMMAND, array=array, directory=directory, cwd=escape(directory)),)
+
+
+def _united(parts: Sequence[_Part]) -> JobFile:
+    """One campaign of several files. Raises JobFileError for what does not fit, in the file where it shows."""
+    name: str | None = None
+    limits: dict[str, int] = {}
+    for part in parts:
         try:
-            title, jobs = _campaign(parsed.value, _name_from(stem), directory)
+            if part.name is not None:
+                name = _agreed(name or part.name, part.name, "name")
+            for limit, amount in part.limits.items():
+                limits[limit] = _agreed(limits.get(limit, amount), amount, "limits", limit)
         except ValueError as error:
-            raise _placed(error, parsed, where) from error
-    return JobFile(title, name if name == STDIN else _absolute_file(name), jobs)
-
-
-def _read(path: Path, name: str) -> str:
-    """The text of a file."""
+            raise _placed(error, part.document, part.where) from error
+    specs = [spec for part in parts for spec in part.jobs]
     try:
-        data = path.read_bytes()
-    except IsADirectoryError:
-        raise JobFileError(f"is a folder: name a file in it, such as {path / 'jobs.yaml'}", file=name) from None
-    except FileNotFoundError:
-        raise JobFileError("no such file", file=name) from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise JobFileError(f"cannot be read: {reason}", file=name) from error
-    return data.decode(errors="surrogateescape")  # what that hides is found with everything else
+        dependencies.check_dependencies(specs, lambda place: _shown_place(parts, place))
+        dependencies.check_uses(specs, limits)
+    except EntryError as error:
+        part, place = _home(parts, int(error.path[0]))
+        inside = EntryError(str(error), "jobs", place, *error.path[1:])
+        raise _placed(inside, part.document, part.where) from error
+    return JobFile(name, parts[0].file, tuple(specs), limits, tuple(parts))
 
 
-def _require_text(text: str, name: str, where: str) -> None:
-    """Refuse what holds a NUL byte or is not UTF-8."""
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        hint = "" if name == STDIN else f"; to run a program, type pilotfish run -- {name}"
-        raise JobFileError(f"holds a NUL byte, so it is no text{hint}", file=where, line=line)
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        line = text.count("\n", 0, error.start) + 1
-        msg = f"is not UTF-8: byte 0x{ord(text[error.start]) & 0xFF:02x}; save it as UTF-8"
-        raise JobFileError(msg, file=where, line=line) from error
+_Said = TypeVar("_Said", str, int)
+
+
+def _agreed(before: _Said, now: _Said, *path: str) -> _Said:
+    """What two files say of one thing."""
+    if before != now:
+        msg = f"{shown(now)} here and {shown(before)} in an earlier file: files of one campaign must agree"
+        raise EntryError(msg, *path)
+    return now
+
+
+def _home(parts: Sequence[_Part], place: int) -> tuple[_Part, int]:
+    """The file of the job at a place among those of all files, and its place in that file."""
+    for part in parts:
+        if place < len(part.jobs):
+            return part, place
+        place -= len(part.jobs)
+    raise InternalError("a place beyond the last job")
+
+
+def _shown_place(parts: Sequence[_Part], place: int) -> str:
+    part, inside = _home(parts, place)
+    return f"jobs[{inside}]" + (f" of {part.where}" if len(parts) > 1 else "")
 
 
 def _directory(name: str, where: str) -> str:
@@ -125,96 +250,24 @@ def _name_from(stem: str) -> str:
     return (name if name[:1].isalpha() or name.startswith("_") else f"_{name}")[:100]
 
 
-def _placed(error: ValueError, parsed: document.Document, where: str) -> JobFileError:
-    """The error with file, line and key path."""
-    path = error.path if isinstance(error, keys.EntryError) else ()
-    later = isinstance(error, keys.EntryError) and error.later
+def _placed(error: ValueError, parsed: Document | None, where: str) -> JobFileError:
+    """The error with file, line and key path; what a job has from the defaults is shown there."""
     message = str(error)
     if len(message) > _LONGEST_MESSAGE:
         message = f"{message[:_LONGEST_MESSAGE]}…"
-    kind = NotYetSupportedError if later else JobFileError
-    return kind(message, file=where, line=parsed.line(path), key="".join(map(_shown_step, path)).lstrip("."))
+    if parsed is None or not isinstance(error, EntryError):
+        return JobFileError(message, file=where)
+    path = error.path
+    if _is_default(path, parsed.value):
+        message = f"for {shown_path(path[:2])}, {message}"
+        path = ("defaults", *path[2:])
+    kind = NotYetSupportedError if error.later else JobFileError
+    return kind(message, file=where, line=parsed.line(path), key=shown_path(path))
 
 
-def _shown_step(step: str | int) -> str:
-    """One step of a key path: ``[2]``, ``.cores``, or in quotes what would not be readable so."""
-    if isinstance(step, str) and step.isprintable() and 0 < len(step) <= 100:
-        return f".{step}"
-    return f"[{keys.shown(step)}]"
-
-
-def _list_of_commands(text: str, name: str, directory: str, where: str) -> tuple[JobSpec, ...]:
-    try:
-        array = values.list_array(lines.read_commands(text, where))
-    except ValueError as error:
-        message = str(error) if text.strip() else "is empty: write one command a line, or a job file"
-        raise JobFileError(message, file=where) from error
-    return (JobSpec(name=name, command=lines.COMMAND, array=array, directory=directory, cwd=escape(directory)),)
-
-
-def _campaign(value: object, stem: str, directory: str) -> tuple[str | None, tuple[JobSpec, ...]]:
-    if value is None:
-        msg = "is empty: write `jobs:` and a list of jobs"
-        raise keys.EntryError(msg)
-    if isinstance(value, list):
-        msg = "begins with a list: write `jobs:` before it"
-        raise keys.EntryError(msg)
-    top = keys.read_mapping(value, keys.FILE_KEYS, {"name": values.read_title, "jobs": list})
-    fallback = stem if len(top["jobs"]) == 1 else None
-    specs = []
-    try:
-        if not top["jobs"]:
-            msg = "is empty: a campaign needs at least one job"
-            raise keys.EntryError(msg)
-        for place, entry in enumerate(top["jobs"]):
-            try:
-                specs.append(_job(entry, fallback, directory))
-            except ValueError as error:
-                raise keys.EntryError.under(place, error) from error
-        dependencies.check_dependencies(specs)
-    except ValueError as error:
-        raise keys.EntryError.under("jobs", error) from error
-    return top.get("name"), tuple(specs)
-
-
-def _job(value: object, fallback: str | None, directory: str) -> JobSpec:
-    read = keys.read_mapping(value, keys.JOB_KEYS, values.READERS)
-    if read.setdefault("name", fallback) is None:
-        msg = "the key name is missing: a file of several jobs names each of them"
-        raise keys.EntryError(msg)
-    request = Request(**{key: read.pop(key) for key in ("cores", "memory") if key in read})
-    folder = escape(directory)
-    for key in ("cwd", "stdout", "stderr"):
-        if key in read and (key, read[key]) != ("stderr", "stdout"):
-            try:
-                read[key] = _absolute(folder, read[key])
-            except ValueError as error:
-                raise keys.EntryError.under(key, error) from error
-    read.setdefault("cwd", folder)
-    _check_placeholders(read)
-    return JobSpec(directory=directory, request=request, **read)
-
-
-def _absolute(folder: str, path: str) -> str:
-    """A path of the job file, seen from the root. ``..`` stays: the folder before it may be a symbolic link."""
-    if path.startswith("~"):
-        try:
-            path = str(Path(path).expanduser())
-        except RuntimeError as error:
-            msg = f"{keys.shown(path)}: there is no such user; for a folder of that name put ./ before it"
-            raise ValueError(msg) from error
-    joined = path if path.startswith("/") else f"{folder.rstrip('/')}/{path}"
-    return joined if ".." in path else os.path.normpath(joined)
-
-
-def _check_placeholders(read: Mapping[str, Any]) -> None:
-    known = (*ALWAYS, *getattr(read.get("array"), "names", ()))
-    for key in ("command", "cwd", "stdout", "stderr"):
-        texts = read.get(key, ())
-        for place, text in enumerate((texts,) if isinstance(texts, str) else texts):
-            if "{" in text and (unknown := Template.compile(text, quoted=False).names.difference(known)):
-                name = min(unknown)
-                listed = ", ".join(f"{{{each}}}" for each in known)
-                msg = f"unknown placeholder {{{name}}}; known here are {listed}"
-                msg += "; {value} needs a list array" if name == "value" else f"; for the text itself: {{{{{name}}}}}"
-                raise keys.EntryError(msg, key, *(() if isinstance(texts, str) else (place,)))
+def _is_default(path: KeyPath, value: Mapping[str, Any]) -> bool:
+    """True where a job has the culprit from the defaults of its file."""
+    match path:
+        case ("jobs", int(place), str(key), *_):
+            return key not in value["jobs"][place] and key in value.get("defaults", ())
+    return False

@@ -13,7 +13,7 @@ from typing import Self
 from pilotfish.model.jobs import JobSpec
 from pilotfish.model.quantities import ONE
 
-__all__ = ["ALWAYS", "Template", "escape", "task_values"]
+__all__ = ["ALWAYS", "Template", "escape", "names_in", "task_values"]
 
 _PLACEHOLDER = re.compile(
     r"""
@@ -67,18 +67,30 @@ class Template:
         return self._format % tuple([quote(values[name]) if quoted else values[name] for name, quoted in self._inserts])
 
 
+def names_in(text: str) -> set[str]:
+    """The placeholders that a text uses, without compiling it."""
+    return {match["name"] for match in _PLACEHOLDER.finditer(text) if match["name"]}
+
+
 def escape(text: str) -> str:
     """A template that renders as just this text, whatever braces it holds."""
     return _PLACEHOLDER.sub(lambda match: match[0] if match[0].startswith("$") else f"{{{match[0]}}}", text)
 
 
 def task_values(
-    job_id: int, spec: JobSpec, position: int, number: int, row: Sequence[str] | None = None
+    job_id: int,
+    spec: JobSpec,
+    position: int,
+    number: int,
+    row: Sequence[str] | None = None,
+    *,
+    cores: int | None = None,
 ) -> dict[str, str]:
     """The value of every known placeholder for attempt `number` of the task at `position`.
 
-    ``{cores}`` counts the cores that the attempt is bound to: 1 for a fraction, 0 for none. ``{index}`` of a
-    job without an array is 0, its ``{task}`` the job's id. `row` is that of the array where `spec` lacks the rows.
+    ``{cores}`` counts the cores that the attempt is bound to: 1 for a fraction, 0 for none; without `cores`, which
+    were given, those that the job asks for. ``{index}`` of a job without an array is 0, its ``{task}`` the job's id.
+    `row` is that of the array where `spec` lacks the rows.
     """
     index = spec.index(position)
     job = str(job_id)
@@ -88,7 +100,7 @@ def task_values(
         "job": job,
         "task": job if index is None else f"{job}:{index}",
         "attempt": str(number),
-        "cores": str(-(-spec.request.cores // ONE)),
+        "cores": str(-(-spec.request.cores // ONE) if cores is None else cores),
         "dir": spec.directory,
     }
     values.update(zip(spec.columns, spec.row(position) if row is None else row, strict=True))

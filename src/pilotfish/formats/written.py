@@ -30,6 +30,8 @@ class WrittenInt(int):
 class WrittenFloat(float):
     """A floating-point number that remembers its text."""
 
+    __slots__ = ("text",)
+
     text: str
 
     def __new__(cls, text: str) -> Self:

@@ -6,13 +6,14 @@ syntax. What must not: the job file's keys. The only module that imports PyYAML:
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from array import array
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import yaml
 
 from pilotfish.errors import JobFileError
-from pilotfish.formats.keys import shown
+from pilotfish.formats.entries import KeyPath, shown
 from pilotfish.formats.written import WrittenFloat, WrittenInt
 
 __all__ = ["parse_yaml"]
@@ -21,6 +22,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """Only its events are used; the C one is ten times as fast."""
 
 _MAX_DEPTH = 50
+_MAX_VALUES = 3_000_000
 _MAX_ALIASED = 1_000_000
 """Values that all aliases of a file may stand for together."""
 _MAX_NUMBER = 100
@@ -40,14 +42,14 @@ _NUMBERS: tuple[tuple[re.Pattern[str], Callable[[str], int | float]], ...] = (
 )
 
 
-def parse_yaml(text: str, file: str) -> tuple[Any, Mapping[tuple[int, str | int], int]]:
-    """The value of a text, and the lines of what it holds: ``lines[id(container), key or place]``.
+def parse_yaml(text: str, file: str) -> tuple[Any, Callable[[KeyPath], int]]:
+    """The value of a text, and what tells the line of the value at a path, or of the nearest around it.
 
-    An empty text is None. The ids hold as long as the value lives. Raises JobFileError with the line.
+    An empty text is None. Raises JobFileError with the line.
     """
     composer = _Composer(text, file)
     try:
-        return composer.document(), composer.lines
+        value = composer.document()
     except yaml.MarkedYAMLError as error:
         message = ": ".join(part for part in (error.context, error.problem) if part)
         line = None if error.problem_mark is None else error.problem_mark.line + 1
@@ -57,6 +59,20 @@ def parse_yaml(text: str, file: str) -> tuple[Any, Mapping[tuple[int, str | int]
         line = text.count("\n", 0, text.find(character)) + 1
         message = f"not valid YAML: the character U+{ord(character):04X} is not allowed"
         raise JobFileError(message, file=file, line=line) from error
+    return value, lambda path: _line_of(value, composer.lines, path)
+
+
+def _line_of(value: Any, lines: dict[int, "array[int]"], path: KeyPath) -> int:  # noqa: ANN401 - whatever the file holds
+    found = 1
+    for step in path:
+        places: list[Any] = (
+            list(value) if isinstance(value, dict) else [*range(len(value))] if isinstance(value, list) else []
+        )
+        if step not in places:
+            break
+        found = lines[id(value)][places.index(step)]
+        value = value[step]
+    return found
 
 
 def _hint(message: str) -> str:
@@ -73,7 +89,8 @@ class _Composer:
     """Builds values from events, one document only."""
 
     def __init__(self, text: str, file: str) -> None:
-        self.lines: dict[tuple[int, str | int], int] = {}
+        self.lines: dict[int, array[int]] = {}
+        """By the id of each list and mapping, the lines of its entries in their order."""
         self._file = file
         self._events: Iterator[yaml.Event] = iter(yaml.parse(text, Loader=_LOADER))
         self._anchors: dict[str, tuple[object, int]] = {}
@@ -97,6 +114,8 @@ class _Composer:
             return self._alias(event)
         before = self._values
         self._values += 1
+        if self._values > _MAX_VALUES:
+            raise self._error(f"more than {_MAX_VALUES} values: write JSON, or arrays from files", event)
         if event.tag is not None:
             hint = "text that begins with ! must stand in quotes"
             raise self._error(f"the tag {shown(event.tag)} is not allowed here; {hint}", event)
@@ -125,6 +144,7 @@ class _Composer:
 
     def _mapping(self, depth: int) -> dict[str, object]:
         mapping: dict[str, object] = {}
+        lines = self.lines[id(mapping)] = array("I")
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             if not isinstance(event, yaml.ScalarEvent) or event.tag is not None:
                 raise self._error(
@@ -132,16 +152,17 @@ class _Composer:
                 )
             key = event.value
             if key in mapping:
-                first = self.lines[id(mapping), key]
+                first = lines[list(mapping).index(key)]
                 raise self._error(f"the key {shown(key)} stands here twice, first in line {first}", event)
-            self.lines[id(mapping), key] = _line(event)
+            lines.append(_line(event))
             mapping[key] = self._value(next(self._events), depth)
         return mapping
 
     def _sequence(self, depth: int) -> list[object]:
         sequence: list[object] = []
+        lines = self.lines[id(sequence)] = array("I")
         while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
-            self.lines[id(sequence), len(sequence)] = _line(event)
+            lines.append(_line(event))
             sequence.append(self._value(event, depth))
         return sequence
 

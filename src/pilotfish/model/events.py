@@ -3,6 +3,8 @@
 The durable commands are the changes of :mod:`pilotfish.model.changes`; those that only act stand here.
 """
 
+from typing import Self
+
 import msgspec
 
 from pilotfish.model.attempts import AttemptId, LaneState, Report
@@ -174,3 +176,8 @@ class Explanation(msgspec.Struct, frozen=True):
     """One line for people, without a full stop."""
     starts_at: float | None = None
     """When it will probably start, on the scheduler's clock; None: nobody can tell."""
+
+    @classmethod
+    def of_hold(cls, name: str, reason: str) -> Self:
+        """Why a task of the job `name` is held back, and the way out."""
+        return cls(f"is held: {reason}; `pilotfish release {name}` lets it go")

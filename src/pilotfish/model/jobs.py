@@ -13,6 +13,7 @@ import msgspec
 from pilotfish.model.resources import Request
 
 __all__ = [
+    "MOST_TEXT",
     "Array",
     "Dependency",
     "Job",
@@ -55,6 +56,10 @@ class RangeArray(msgspec.Struct, frozen=True, tag="range"):
         """The position of `index`, None where the array has no such task."""
         place, rest = divmod(index - self.start, self.step)
         return place if rest == 0 and 0 <= place < self.count else None
+
+
+MOST_TEXT = 15_000_000
+"""Characters of all values of one array: a job travels as one message."""
 
 
 class TableArray(msgspec.Struct, frozen=True, tag="table"):
@@ -256,6 +261,12 @@ class Job(msgspec.Struct, frozen=True):
     """For each entry of ``spec.after`` the id of the job it names, resolved when submitted."""
     submitted_at: float = 0.0
     """Seconds since 1970."""
+
+    @property
+    def start_time(self) -> float:
+        """Before which nothing of it starts, in seconds since 1970; 0: at once."""
+        delay = self.spec.start_delay
+        return max(self.spec.start_after or 0.0, 0.0 if delay is None else self.submitted_at + delay)
 
 
 def task_name(job: Job, position: int) -> str:

@@ -25,11 +25,12 @@ Amount = NewType("Amount", int)
 ONE = Amount(10_000)
 """One whole unit."""
 
-_BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?B)?", re.IGNORECASE)
+_BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?B)?", re.IGNORECASE | re.ASCII)
 _BINARY = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 _DECIMAL = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_CLOCK = re.compile(r"(?:(\d+)-)?(\d+):(\d{1,2})(?::(\d{1,2}(?:\.\d+)?))?")
-_UNITS = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
+_CLOCK = re.compile(r"(?:(\d+)-)?(\d+):(\d{1,2})(?::(\d{1,2}(?:\.\d+)?))?", re.ASCII)
+_UNITS = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?", re.ASCII)
+_PLAIN = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _MAX_AMOUNT = 10**9
 _MAX_BYTES = 2**60
 _MAX_SECONDS = 10 * 365 * 86_400.0
@@ -71,11 +72,11 @@ def parse_bytes(value: object) -> int:
         raise ValueError(problem)
     number, prefix, suffix = match.groups()
     table = _DECIMAL if suffix and suffix.upper() == "B" else _BINARY
-    size = round(float(number) * table[prefix.upper()])
+    size = float(number) * table[prefix.upper()]
     if size > _MAX_BYTES:
         msg = f"{value!r} is more than 1 EiB"
         raise ValueError(msg)
-    return size
+    return round(size)
 
 
 def format_bytes(size: int) -> str:
@@ -110,14 +111,13 @@ def _seconds_of_text(text: str, problem: str) -> float:
             # Slurm reads 10:30 as minutes, others as hours: refuse what two readers read differently.
             msg = f"{text!r} is ambiguous: write hours:minutes:seconds, as in 0:{text}"
             raise ValueError(msg)
-        return int(days or 0) * 86_400 + int(hours) * 3_600 + int(minutes) * 60 + float(seconds or 0)
+        return float(days or 0) * 86_400 + float(hours) * 3_600 + int(minutes) * 60 + float(seconds or 0)
     units = _UNITS.fullmatch(text)
     if text and units:
         return sum(float(part or 0) * scale for part, scale in zip(units.groups(), (86_400, 3_600, 60, 1), strict=True))
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(problem) from None
+    if _PLAIN.fullmatch(text) is None:
+        raise ValueError(problem)
+    return float(text)
 
 
 def format_seconds(seconds: float) -> str:

@@ -34,19 +34,27 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
 
     def __str__(self) -> str:
         """For people: ``2 cores, 1 GiB, 1 GPU``."""
-        cores = f"{format_amount(self.cores)} core{'s' * (self.cores != ONE)}"
+        cores = _cores(self.cores)
         if self.most_cores is not None:
             cores = f"{format_amount(self.cores)} to {format_amount(self.most_cores)} cores"
         parts = ["a whole node" if self.exclusive else cores]
         if self.memory is not None:
             parts.append(format_bytes(self.memory))
         if self.gpus:
-            parts.append(f"{format_amount(self.gpus)} GPU{'s' * (self.gpus > ONE)}")
+            parts.append(_gpus(self.gpus))
         parts += [f"{format_amount(amount)} {name}" for name, amount in self.resources]
         if self.labels:
             parts.append(f"label{'s' * (len(self.labels) > 1)} {', '.join(self.labels)}")
         each = ", ".join(parts)
         return each if self.nodes == 1 else f"{self.nodes} nodes, each with {each}"
+
+
+def _cores(amount: Amount) -> str:
+    return f"{format_amount(amount)} core{'s' * (amount != ONE)}"
+
+
+def _gpus(amount: Amount) -> str:
+    return f"{format_amount(amount)} GPU{'s' * (amount > ONE)}"
 
 
 class Gpu(msgspec.Struct, frozen=True, array_like=True):
@@ -79,11 +87,11 @@ class Inventory(msgspec.Struct, frozen=True):
     def lacks(self, request: Request) -> str | None:
         """What the node, if nothing ran on it, would lack for the request, for people; None: nothing."""
         if request.cores > len(self.cores) * ONE:
-            return f"{format_amount(request.cores)} cores, and it has {len(self.cores)}"
+            return f"{_cores(request.cores)}, and it has {len(self.cores)}"
         if (request.memory or 0) > self.memory:
             return f"{format_bytes(request.memory or 0)} of memory, and it has {format_bytes(self.memory)}"
         if request.gpus > len(self.gpus) * ONE:
-            return f"{format_amount(request.gpus)} GPUs, and it has {len(self.gpus) or 'none'}"
+            return f"{_gpus(request.gpus)}, and it has {len(self.gpus) or 'none'}"
         declared = dict(self.resources)
         for name, amount in request.resources:
             if amount > declared.get(name, 0):

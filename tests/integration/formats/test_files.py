@@ -59,7 +59,7 @@ def test_what_is_no_text_is_refused(data: bytes, says: str, tmp_path: Path) -> N
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(JobFileError, match="no such file"):
         load(tmp_path / "missing.yaml")
-    with pytest.raises(JobFileError, match=r"is a folder: name a file in it, such as .*/jobs\.yaml"):
+    with pytest.raises(JobFileError, match="is a folder: name a file in it"):
         load(tmp_path)
     with pytest.raises(JobFileError, match="cannot be read: File name too long"):
         load(tmp_path / ("x" * 300))

@@ -103,6 +103,10 @@ def test_cores_are_counted_whole(amount: int, cores: str) -> None:
     assert task_values(1, spec(request=Request(Amount(amount))), 0, 1)["cores"] == cores
 
 
+def test_cores_that_were_given_count_more_than_those_asked_for() -> None:
+    assert task_values(1, spec(request=Request(Amount(10_000))), 0, 1, cores=3)["cores"] == "3"
+
+
 @pytest.mark.parametrize("array", [None, RangeArray(0, 3), TableArray(("value",), (("a",),))])
 def test_known_names_are_those_with_a_value(array: RangeArray | TableArray | None) -> None:
     assert {*ALWAYS, *spec(array=array).columns} == set(task_values(1, spec(array=array), 0, 1))

@@ -14,6 +14,8 @@ from pilotfish.formats.placeholders import Template, task_values
 
 FILE = """\
 name: campaign
+defaults: {env: {A: 1}, grace: 5s}
+limits: {licence: 4}
 jobs:
   - &first
     name: sim
@@ -25,11 +27,16 @@ jobs:
     env: {OMP_PROC_BIND: "true", SCALE: 1.50}
     cwd: runs/{index}
     stderr: stdout
+    variants: [{gpus: 0.5}, {cores: {min: 2, max: 8}, labels: [fast]}]
+    signal: USR1@90s
+    uses: {licence: 1}
+    setup: ["source {dir}/env.sh"]
   - name: polish
-    array: [a, b, c]
-    command: ./polish {value}
+    array: {product: {value: [a, b, c], y: 0-9}}
+    command: ./polish {value} {y}
     after: {job: sim, when: finished}
-    retries: 2
+    retries: {count: 2, delay: 10s, retry_on: [75, timed_out]}
+    start_after: 2026-01-01T00:00
 """
 FRAGMENTS = [
     "\n",
@@ -62,9 +69,15 @@ names = st.sampled_from(["a", "b", "c"])
 likely = {
     "name": names,
     "command": st.just("run {index}") | st.lists(st.sampled_from(["run", "{task}", "5"]), min_size=1, max_size=3),
-    "array": st.integers(1, 10**7) | st.just("3-9:2") | st.lists(names, min_size=1, max_size=3),
+    "array": st.integers(1, 10**7)
+    | st.sampled_from(["3-9:2", "0-9%3", {"zip": {"x": [1], "y": "0-0"}}, {"product": {"x": "0-9"}}])
+    | st.lists(names, min_size=1, max_size=3),
     "after": names | st.lists(names | st.fixed_dictionaries({"job": names}), max_size=2),
-    "cores": st.sampled_from([0, 1, 4, 0.5]),
+    "cores": st.sampled_from([0, 1, 4, 0.5, {"min": 1, "max": 2}]),
+    "variants": st.sampled_from([[{}], [{"gpus": 1}, {"nodes": 2}]]),
+    "start_after": st.sampled_from([5, "1h", "2026-01-01"]) | st.text(max_size=8),
+    "signal": st.sampled_from(["USR1", "10@5s"]) | st.text(max_size=8),
+    "setup": st.sampled_from(["a\nb", ["a"]]) | st.text(max_size=8),
     "env": st.dictionaries(names, st.text(max_size=3) | st.integers(), max_size=2),
     "cwd": st.sampled_from([".", "..", "runs/{index}", "~", "/"]),
 }

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from pilotfish.formats.keys import kind_of
+from pilotfish.formats.entries import kind_of
 from pilotfish.formats.yaml12 import parse_yaml
 
 
@@ -72,11 +72,10 @@ def test_keys_are_their_text() -> None:
 
 
 def test_lines_of_keys_and_entries_are_known() -> None:
-    value, lines = parse_yaml("a: 1\nb:\n  - x\n  - c: [y,\n      z]\n", "file")
-    assert [lines[id(value), "a"], lines[id(value), "b"]] == [1, 2]
-    assert [lines[id(value["b"]), place] for place in (0, 1)] == [3, 4]
-    assert lines[id(value["b"][1]), "c"] == 4
-    assert lines[id(value["b"][1]["c"]), 1] == 5
+    _, line = parse_yaml("a: 1\nb:\n  - x\n  - c: [y,\n      z]\n", "file")
+    assert [line(path) for path in ((), ("a",), ("b",), ("b", 0), ("b", 1), ("b", 1, "c"))] == [1, 1, 2, 3, 4, 4]
+    assert line(("b", 1, "c", 1)) == 5
+    assert [line(path) for path in (("c",), ("a", "x"), ("b", 0, 1), ("b", 5))] == [1, 1, 3, 2]
 
 
 def test_nothing_is_none() -> None:
