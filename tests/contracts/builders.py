@@ -1,15 +1,22 @@
 """Changes in few words."""
 
 from pilotfish.model.attempts import AttemptId, OutputRef, Report
-from pilotfish.model.changes import Grant, Release, Settle, Submit
+from pilotfish.model.changes import Cancel, Grant, Hold, Part, Release, Settle, Submit
 from pilotfish.model.jobs import Job, JobSpec, RangeArray
-from pilotfish.model.quantities import ONE
+from pilotfish.model.quantities import ONE, Amount
 from pilotfish.model.resources import Slots
 from pilotfish.model.states import Outcome, TaskState
 
+BESIDE = (
+    Part("n2", 7, Slots((4, 5), Amount(20_000), 2**30, gpus=("0",), gpu_amount=Amount(10_000))),
+    Part("n3", 0, Slots((), Amount(2_500), None, resources=(("fpga", Amount(10_000)),), exclusive=True)),
+)
+"""What an attempt holds on two further nodes."""
 
-def submit(job: int = 1, *, tasks: int = 10, replaces: int | None = None) -> Submit:
-    spec = JobSpec(name="sim", command="true", directory="/", cwd="/", array=RangeArray(0, tasks))
+
+def submit(job: int = 1, *, tasks: int | None = 10, replaces: int | None = None, name: str = "sim") -> Submit:
+    array = None if tasks is None else RangeArray(0, tasks)
+    spec = JobSpec(name=name, command="true", directory="/", cwd="/", array=array)
     return Submit(Job(job, spec, submitted_at=1e9 + 0.1), replaces=replaces)
 
 
@@ -21,6 +28,18 @@ def release(lo: int, hi: int, *, job: int = 1, number: int = 1, epoch: int = 1) 
     return Release(job, lo, hi, number, epoch)
 
 
+def hold(lo: int, hi: int, reason: str = "by the user", *, job: int = 1) -> Hold:
+    return Hold(job, lo, hi, reason=reason)
+
+
+def unhold(lo: int, hi: int, *, job: int = 1) -> Hold:
+    return Hold(job, lo, hi, held=False)
+
+
+def cancel(lo: int, hi: int, reason: str = "by the user", *, job: int = 1) -> Cancel:
+    return Cancel(job, lo, hi, reason)
+
+
 def settle(
     position: int,
     state: TaskState = TaskState.succeeded,
@@ -30,6 +49,7 @@ def settle(
     epoch: int = 1,
     charged: bool = True,
     outcome: Outcome = Outcome.exited,
+    took: float = 1e-6,
 ) -> Settle:
     report = Report(
         attempt=AttemptId(job, position, number, epoch),
@@ -37,7 +57,7 @@ def settle(
         outcome=outcome,
         code=0 if state is TaskState.succeeded else 1,
         started_at=1e9 + position / 3,
-        ended_at=1e9 + position / 3 + 1e-6,
+        ended_at=1e9 + position / 3 + took,
         cpu_seconds=1 / 3,
         peak_rss=2**33 + position,
         stdout=OutputRef("node/0.out", 10 * position, 10),

@@ -1,5 +1,6 @@
 """What only the store on a disk can prove: that it survives, that it is owned, that it refuses in one line."""
 
+import json
 import os
 import shutil
 import signal
@@ -16,13 +17,17 @@ import msgspec
 import pytest
 
 from pilotfish.errors import BusyError, InternalError, StoreError, StoreVersionError
-from pilotfish.model.changes import Finish
+from pilotfish.model.attempts import OutputRef
+from pilotfish.model.changes import Finish, Grant, TaskRecord
+from pilotfish.model.jobs import RangeArray, Retries, TableArray
+from pilotfish.model.quantities import Amount
+from pilotfish.model.resources import Slots
 from pilotfish.model.states import TaskState
 from pilotfish.store import database
 from pilotfish.store.database import on_network
 from pilotfish.store.sql import migrations
 from pilotfish.store.sqlite import SqliteStore
-from tests.contracts.builders import grant, settle, submit
+from tests.contracts.builders import cancel, grant, hold, settle, submit
 
 ROOT = Path(__file__).parents[2]
 
@@ -277,6 +282,56 @@ def test_an_older_store_is_lifted_to_the_newest_schema_with_its_content(
     with closing(sqlite3.connect(tmp_path / "store.sqlite")) as connection:
         assert connection.execute("SELECT text FROM note").fetchall() == [("lifted",)]
         assert connection.execute("PRAGMA user_version").fetchone() == (len(known) + 2,)
+
+
+def write_version_1(path: Path) -> None:
+    """A store as the first release wrote it: an array that was a list, retries that were a number."""
+    spec = {"name": "sim", "command": ["echo", "é\n"], "directory": "/d", "cwd": "/d", "time": 0.1}
+    values = {"type": "list", "values": ["a", "b", "", "{d}"]}
+    submits = {
+        1: {
+            "job": {"id": 1, "spec": {**spec, "array": values, "retries": 3}, "depends_on": [], "submitted_at": 1e9 / 3}
+        },
+        2: {"job": {"id": 2, "spec": {**spec, "array": {"type": "range", "start": 0, "count": 4}, "priority": 7}}},
+    }
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(migrations(after=0)[1])
+        connection.execute("UPDATE ownership SET epoch = 3")
+        connection.executemany(
+            "INSERT INTO jobs VALUES (?, 'sim', 1, ?)", [(job, json.dumps(text)) for job, text in submits.items()]
+        )
+        connection.execute("INSERT INTO grants VALUES (1, 1, 3, 1, 4, 'node', 3, '[[0, 1], 10000, 1073741824]')")
+        connection.execute(
+            "INSERT INTO attempts VALUES (1, 2, 1, 3, 'failed', 1, 0, 'node', 3, 'exited', 1, 5.0, 7.0, 0.5, 1024,"
+            " 'node/0.out', 20, 10, NULL, NULL, NULL, 'why')"
+        )
+        connection.execute("INSERT INTO finishes VALUES (1, 0, 1, 'skipped', 'no')")
+        connection.execute("PRAGMA user_version = 1")
+        connection.commit()
+
+
+def test_a_store_of_the_first_release_is_opened_with_its_content(tmp_path: Path) -> None:
+    write_version_1(tmp_path / "store.sqlite")
+    for epoch in (4, 5):
+        with closing(SqliteStore(tmp_path)) as store:
+            assert store.epoch == epoch
+            snapshot = store.load()
+            first, second = (one.job for one in snapshot.submits)
+            assert first.spec.array == TableArray(("value",), (("a", "b", "", "{d}"),))
+            assert (first.spec.command, first.spec.time, first.submitted_at) == (("echo", "é\n"), 0.1, 1e9 / 3)
+            assert (first.spec.retries, second.spec.retries) == (Retries(3), Retries())
+            assert second.spec.array == RangeArray(0, 4)
+            assert snapshot.tasks == (TaskRecord(1, 2, TaskState.failed, 1, 1, 0),)
+            slots = Slots((0, 1), Amount(10_000), 2**30)
+            assert snapshot.grants == tuple(Grant("node", 3, slots, 1, at, at + 1, 1, 3) for at in (1, 3))
+            assert snapshot.finishes == (Finish(1, 0, 1, TaskState.skipped, "no"),)
+            assert (snapshot.holds, snapshot.cancels) == ((), ())
+            (settled,) = store.results([(1, 2)])
+            assert settled.report.stdout == OutputRef("node/0.out", 20, 10)
+    with closing(SqliteStore(tmp_path)) as store:
+        changes = hold(0, 9), cancel(0, 9), grant(9, 10), settle(1), submit(3, replaces=1)
+        store.commit(changes)
+        assert store.load().submits[-1] == changes[-1]
 
 
 def test_a_birth_that_was_cut_short_is_begun_anew(tmp_path: Path) -> None:

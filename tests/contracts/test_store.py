@@ -1,84 +1,36 @@
 """Every store keeps the laws of ``pilotfish.store.base``."""
 
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from threading import Event
-from typing import ClassVar, Protocol
 
 import msgspec
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from pilotfish.model.attempts import OutputRef
-from pilotfish.model.changes import Change, Finish, Forget, Grant, Kept, Revive, Settle, Snapshot, TaskRecord
+from pilotfish.model.changes import (
+    Cancel,
+    Change,
+    Finish,
+    Forget,
+    Grant,
+    Hold,
+    Kept,
+    Revive,
+    Settle,
+    Snapshot,
+    TaskRecord,
+)
 from pilotfish.model.jobs import Dependency, Job, JobSpec, Retries, Span, TableArray, When
 from pilotfish.model.quantities import Amount
 from pilotfish.model.resources import Request, Slots
 from pilotfish.model.states import Outcome, TaskState
-from pilotfish.store.base import Store
-from pilotfish.store.memory import MemoryStore
-from pilotfish.store.sqlite import SqliteStore
-from tests.contracts.builders import grant, release, settle, submit
-from tests.contracts.ledger import Ledger, expanded_states
+from pilotfish.store.base import DURATIONS, LOOKED_AT
+from tests.contracts.builders import BESIDE, cancel, grant, hold, release, settle, submit, unhold
+from tests.contracts.ledger import expanded_states
+from tests.contracts.shelves import SHELVES, Shelf
 
 SUCCEEDED, FAILED, READY = TaskState.succeeded, TaskState.failed, TaskState.ready
 CANCELLED, SKIPPED = TaskState.cancelled, TaskState.skipped
-
-
-class Shelf(Protocol):
-    """A place for one store, which can be closed and opened again."""
-
-    store: Store
-
-    def reopen(self, wake: Callable[[], None] = ...) -> Store: ...
-
-    def clear(self) -> None: ...
-
-
-class MemoryShelf:
-    store: Store
-
-    def __init__(self) -> None:
-        self._memory = MemoryStore()
-        self.store = self._memory
-
-    def reopen(self, wake: Callable[[], None] = lambda: None) -> Store:
-        self.store.close()
-        self._memory = self._memory.reopened(wake=wake)
-        self.store = self._memory
-        return self.store
-
-    def clear(self) -> None:
-        self.store.close()
-
-
-class SqliteShelf:
-    store: Store
-    exclusive: ClassVar[bool | None] = None
-
-    def __init__(self) -> None:
-        self._folder = Path(tempfile.mkdtemp())
-        self.store = SqliteStore(self._folder, exclusive=self.exclusive)
-
-    def reopen(self, wake: Callable[[], None] = lambda: None) -> Store:
-        self.store.close()
-        self.store = SqliteStore(self._folder, wake=wake, exclusive=self.exclusive)
-        return self.store
-
-    def clear(self) -> None:
-        self.store.close()
-        shutil.rmtree(self._folder)
-
-
-class ExclusiveSqliteShelf(SqliteShelf):
-    exclusive = True
-
-
-SHELVES: dict[str, type[Shelf]] = {"memory": MemoryShelf, "sqlite": SqliteShelf, "exclusive": ExclusiveSqliteShelf}
 
 
 @pytest.fixture(params=SHELVES)
@@ -102,7 +54,7 @@ def records(snapshot: Snapshot) -> list[tuple[int, TaskState, int, int, int]]:
     return [(task.position, task.state, task.number, task.tries, task.losses) for task in snapshot.tasks]
 
 
-def spans(changes: Sequence[Grant] | Sequence[Finish]) -> list[tuple[int, int]]:
+def spans(changes: Sequence[Grant | Finish | Hold | Cancel]) -> list[tuple[int, int]]:
     return [(change.lo, change.hi) for change in changes]
 
 
@@ -181,6 +133,20 @@ def test_a_grant_comes_back_as_it_was(shelf: Shelf) -> None:
     assert after(shelf, wanted).grants == (wanted,)
 
 
+def test_a_grant_on_several_nodes_comes_back_as_it_was(shelf: Shelf) -> None:
+    wanted = msgspec.structs.replace(grant(2, 3), beside=BESIDE)
+    snapshot = after(shelf, wanted, grant(5, 6))
+    assert snapshot.grants == (wanted, grant(5, 6))
+    assert shelf.store.survey().grants == snapshot.grants
+    assert shelf.store.survey(1, Span(2, 3)).grants == (wanted,)
+
+
+def test_what_remains_of_a_grant_keeps_its_nodes(shelf: Shelf) -> None:
+    snapshot = after(shelf, msgspec.structs.replace(grant(0, 9), beside=BESIDE), release(2, 4), settle(6))
+    assert spans(snapshot.grants) == [(0, 2), (4, 6), (7, 9)]
+    assert [one.beside for one in snapshot.grants] == [BESIDE] * 3
+
+
 def test_an_attempt_comes_back_as_it_was(shelf: Shelf) -> None:
     report = msgspec.structs.replace(
         settle(1).report,
@@ -218,7 +184,30 @@ def test_a_record_tells_tries_losses_and_the_newest_state(shelf: Shelf) -> None:
         settle(4, FAILED, number=4),
         settle(2, READY, charged=False, outcome=Outcome.preempted),
     )
-    assert snapshot.tasks == (TaskRecord(1, 2, READY, 1, 0, 0), TaskRecord(1, 4, FAILED, 4, 2, 2))
+    assert snapshot.tasks == (TaskRecord(1, 2, READY, 1, 0, 0, 0, 1), TaskRecord(1, 4, FAILED, 4, 2, 2))
+
+
+def test_a_record_tells_shortages_of_memory_and_preemptions(shelf: Shelf) -> None:
+    snapshot = after(
+        shelf,
+        settle(0, READY, number=1, outcome=Outcome.out_of_memory),
+        settle(0, READY, number=2, outcome=Outcome.out_of_memory, charged=False),
+        settle(0, READY, number=3, outcome=Outcome.preempted, charged=False),
+        settle(0, READY, number=4, outcome=Outcome.preempted, charged=False),
+        settle(1, FAILED, outcome=Outcome.timed_out),
+    )
+    assert [(one.shortages, one.preemptions) for one in snapshot.tasks] == [(1, 2), (0, 0)]
+
+
+def test_reviving_forgives_shortages_of_memory_and_no_preemptions(shelf: Shelf) -> None:
+    snapshot = after(
+        shelf,
+        settle(0, READY, number=1, outcome=Outcome.preempted, charged=False),
+        settle(0, FAILED, number=2, outcome=Outcome.out_of_memory),
+        Revive(1, 0, 1),
+        settle(0, READY, number=3, outcome=Outcome.out_of_memory),
+    )
+    assert snapshot.tasks == (TaskRecord(1, 0, READY, 3, 1, 0, shortages=1, preemptions=1),)
 
 
 def test_the_first_record_of_an_attempt_stands(shelf: Shelf) -> None:
@@ -316,9 +305,12 @@ def test_reviving_leaves_a_success_without_attempt(shelf: Shelf) -> None:
 
 @pytest.mark.parametrize("change", [Forget(1), submit(2, replaces=1)])
 def test_a_job_that_is_no_longer_current_keeps_its_record_only(shelf: Shelf, change: Change) -> None:
-    snapshot = after(shelf, settle(0), settle(1, READY), grant(2, 3), Finish(1, 5, 6, CANCELLED, ""), change)
+    flags = hold(3, 9), cancel(2, 3)
+    snapshot = after(shelf, settle(0), settle(1, READY), grant(2, 3), Finish(1, 5, 6, CANCELLED, ""), *flags, change)
     assert 1 not in {one.job.id for one in snapshot.submits}
     assert (snapshot.tasks, snapshot.grants, snapshot.finishes) == ((), (), ())
+    assert (snapshot.holds, snapshot.cancels) == ((), ())
+    assert shelf.store.survey().holds == shelf.store.survey(1, Span(0, 9)).holds == ()
     assert shelf.store.current() == snapshot.submits
     assert shelf.store.submits()[0] == submit(1)
     assert shelf.store.attempts(1, 0) == (settle(0),)
@@ -335,124 +327,105 @@ def test_attempts_come_oldest_first_and_the_newest_of_many_tasks_in_their_order(
 
 def test_a_survey_may_look_at_a_span_alone(shelf: Shelf) -> None:
     after(shelf, settle(0), settle(4, FAILED), grant(5, 7), grant(7, 9), settle(5, job=2))
-    shelf.store.commit([Finish(1, 1, 3, SKIPPED, "")])
+    shelf.store.commit([Finish(1, 1, 3, SKIPPED, ""), hold(0, 4), hold(5, 9), hold(0, 9, job=2)])
     survey = shelf.store.survey(1, Span(4, 6))
     assert expanded_states(survey) == {(1, 4): FAILED}
     assert spans(survey.grants) == [(5, 7)]
     assert survey.finishes == ()
+    assert survey.holds == (hold(5, 9),)
     assert spans(shelf.store.survey(1, Span(2, 3)).finishes) == [(1, 3)]
 
 
-TASKS = 12
-POSITIONS = st.integers(0, TASKS - 1)
-SPANS = st.tuples(POSITIONS, POSITIONS).map(lambda ends: (min(ends), max(ends) + 1))
+def test_a_hold_comes_back_as_it_was(shelf: Shelf) -> None:
+    wanted = hold(2, 5, "it was preempted\n'twice'")
+    assert after(shelf, wanted).holds == (wanted,)
 
 
-class StoreMachine(RuleBasedStateMachine):
-    """Random changes as a scheduler could make them; after each few the store and a simple ledger agree."""
-
-    shelf_type: ClassVar[type[Shelf]]
-    jobs = Bundle[int]("jobs")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.shelf = self.shelf_type()
-        self.ledger = Ledger()
-        self.batch: list[Change] = []
-
-    def teardown(self) -> None:
-        self.check()
-        self.shelf.reopen()
-        self.check()
-        self.shelf.clear()
-
-    def change(self, change: Change) -> None:
-        self.ledger.apply(change)
-        self.batch.append(change)
-
-    def end_batch(self) -> None:
-        if self.batch:
-            self.shelf.store.commit(self.batch)
-            self.batch = []
-
-    def check(self) -> None:
-        self.end_batch()
-        self.ledger.check(self.shelf.store.load())
-        self.ledger.check_survey(self.shelf.store.survey())
-
-    @initialize(target=jobs)
-    def begin(self) -> int:
-        self.change(submit(1, tasks=TASKS))
-        return 1
-
-    @rule(target=jobs, replaces=st.none() | jobs)
-    def submit(self, replaces: int | None) -> int:
-        job = len(self.ledger.submits) + 1
-        self.change(submit(job, tasks=TASKS, replaces=replaces))
-        return job
-
-    @rule(job=jobs, span=SPANS)
-    def grant(self, job: int, span: tuple[int, int]) -> None:
-        tasks = [self.ledger.tasks[job, position] for position in range(*span)]
-        number = tasks[0].next_number
-        if all(task.grant is None and task.next_number == number for task in tasks):
-            self.change(grant(*span, job=job, number=number, epoch=self.shelf.store.epoch))
-
-    @rule(job=jobs, position=POSITIONS, state=st.sampled_from([SUCCEEDED, FAILED, READY, READY]),
-          charged=st.booleans(), outcome=st.sampled_from([Outcome.exited, Outcome.lost]))  # fmt: skip
-    def settle(self, job: int, position: int, state: TaskState, charged: bool, outcome: Outcome) -> None:  # noqa: FBT001 - hypothesis calls it
-        task = self.ledger.tasks[job, position]
-        if task.grant:
-            _, _, number, epoch = task.grant
-            made = settle(position, state, job=job, number=number, epoch=epoch, charged=charged, outcome=outcome)
-            self.change(made)
-
-    @rule(job=jobs, position=POSITIONS)
-    def settle_again(self, job: int, position: int) -> None:
-        task = self.ledger.tasks[job, position]
-        if task.settles:
-            self.change(msgspec.structs.replace(task.settles[-1], state=SUCCEEDED, charged=True))
-
-    @rule(job=jobs, span=SPANS)
-    def release(self, job: int, span: tuple[int, int]) -> None:
-        held = self.ledger.tasks[job, span[0]].grant
-        if held:
-            self.change(release(*span, job=job, number=held[2], epoch=held[3]))
-
-    @rule(job=jobs, span=SPANS, state=st.sampled_from([CANCELLED, SKIPPED, FAILED]), reason=st.text(max_size=3))
-    def finish(self, job: int, span: tuple[int, int], state: TaskState, reason: str) -> None:
-        if all(self.ledger.tasks[job, position].state is not SUCCEEDED for position in range(*span)):
-            self.change(Finish(job, *span, state, reason))
-
-    @rule(job=jobs, span=SPANS)
-    def revive(self, job: int, span: tuple[int, int]) -> None:
-        self.change(Revive(job, *span))
-
-    @rule(job=jobs)
-    def forget(self, job: int) -> None:
-        self.change(Forget(job))
-
-    @rule()
-    def commit(self) -> None:
-        self.end_batch()
-
-    @rule()
-    def look(self) -> None:
-        self.check()
-
-    @rule()
-    def reopen(self) -> None:
-        self.end_batch()
-        self.shelf.reopen()
-
-    @invariant()
-    def nothing_failed(self) -> None:
-        self.shelf.store.raise_failure()
+def test_a_later_hold_replaces_the_part_that_it_covers(shelf: Shelf) -> None:
+    snapshot = after(shelf, hold(0, 6, "first"), hold(4, 9, "second"), hold(1, 2, "third"))
+    assert snapshot.holds == (hold(0, 1, "first"), hold(1, 2, "third"), hold(2, 4, "first"), hold(4, 9, "second"))
 
 
-@pytest.mark.parametrize("name", SHELVES)
-def test_any_sequence_of_changes_is_remembered(name: str) -> None:
-    class Machine(StoreMachine):
-        shelf_type = SHELVES[name]
+def test_letting_go_cuts_holds(shelf: Shelf) -> None:
+    other = submit(2), hold(0, 10, job=2)
+    snapshot = after(shelf, unhold(0, 1), hold(0, 3), hold(4, 8), *other, unhold(2, 6), unhold(7, 10))
+    assert snapshot.holds == (hold(0, 2), hold(6, 7), hold(0, 10, job=2))
+    shelf.store.commit([unhold(0, 10)])
+    assert shelf.store.load().holds == (hold(0, 10, job=2),)
 
-    run_state_machine_as_test(Machine, settings=settings(max_examples=40, stateful_step_count=30, deadline=None))
+
+def test_a_hold_outlives_attempts_ends_and_revivals(shelf: Shelf) -> None:
+    ends = settle(0), settle(1, FAILED), settle(2, READY), Finish(1, 3, 5, CANCELLED, ""), Revive(1, 0, 10)
+    assert after(shelf, hold(0, 6), grant(0, 3), *ends).holds == (hold(0, 6),)
+
+
+def test_a_cancellation_comes_back_as_it_was(shelf: Shelf) -> None:
+    snapshot = after(shelf, grant(0, 5), cancel(0, 5, "first"), cancel(2, 3, "second"))
+    assert snapshot.cancels == (cancel(0, 2, "first"), cancel(2, 3, "second"), cancel(3, 5, "first"))
+    assert spans(snapshot.grants) == [(0, 5)]
+
+
+@pytest.mark.parametrize("end", [settle(4, FAILED), settle(4), Finish(1, 4, 5, CANCELLED, ""), Revive(1, 4, 5)])
+def test_a_cancellation_ends_with_its_task(shelf: Shelf, end: Change) -> None:
+    assert after(shelf, hold(0, 9), cancel(3, 7), end).cancels == (cancel(3, 4), cancel(5, 7))
+
+
+def test_a_cancellation_outlives_an_attempt_that_does_not_end_its_task(shelf: Shelf) -> None:
+    snapshot = after(shelf, settle(3), cancel(3, 5), settle(3), settle(4, READY), grant(4, 5, number=2), release(4, 5))
+    assert snapshot.cancels == (cancel(3, 5),)
+
+
+def test_cancelled_tasks_may_end_in_the_same_commit(shelf: Shelf) -> None:
+    shelf.store.commit([submit(), grant(0, 3), cancel(0, 3), settle(0, CANCELLED), settle(1), cancel(1, 2)])
+    assert shelf.store.load().cancels == (cancel(1, 2), cancel(2, 3))
+
+
+def test_durations_are_those_of_the_last_positions_first(shelf: Shelf) -> None:
+    ended = [settle(position, took=float(position)) for position in range(10)]
+    snapshot = after(shelf, *ended, settle(10, FAILED), settle(11, READY), settle(11, number=2, took=0.5))
+    assert snapshot.durations == {1: (0.5, *_taken(reversed(ended)))}
+
+
+def test_durations_are_of_what_really_ran(shelf: Shelf) -> None:
+    unknown = settle(2)
+    unknown = msgspec.structs.replace(unknown, report=msgspec.structs.replace(unknown.report, started_at=0.0))
+    assert after(shelf, unknown, settle(1, FAILED), settle(0, READY)).durations == {}
+
+
+def test_durations_are_few(shelf: Shelf) -> None:
+    shelf.store.commit([submit(tasks=100), *(settle(position, took=1 + position) for position in range(100))])
+    assert shelf.store.load().durations == {1: _taken(settle(99 - n, took=100 - n) for n in range(DURATIONS))}
+
+
+def test_durations_are_looked_for_among_few_attempts(shelf: Shelf) -> None:
+    shelf.store.commit([submit(tasks=10**6), settle(0), *(settle(1 + n, FAILED) for n in range(LOOKED_AT - 1))])
+    assert len(shelf.store.load().durations[1]) == 1
+    shelf.store.commit([settle(LOOKED_AT, FAILED)])
+    assert shelf.store.load().durations == {}
+
+
+def test_a_job_learns_from_the_earlier_ones_of_its_name(shelf: Shelf) -> None:
+    snapshot = after(
+        shelf,
+        settle(0, took=1.0),
+        settle(9, took=2.0),
+        submit(2, tasks=None, replaces=1),
+        settle(0, job=2, took=3.0),
+        submit(3, name="other"),
+        settle(0, job=3, took=4.0),
+        Forget(2),
+        submit(4, tasks=2),
+        submit(5, tasks=None, replaces=4),
+        settle(0, job=5, took=6.0),
+        submit(6),
+    )
+    mine = _taken([settle(0, took=6.0), settle(0, took=3.0), settle(9, took=2.0), settle(0, took=1.0)])
+    assert snapshot.durations == {3: (4.0,), 5: mine, 6: mine}
+
+
+def test_a_job_of_one_task_that_replaced_none_needs_no_durations(shelf: Shelf) -> None:
+    assert after(shelf, submit(2, tasks=None), settle(0, job=2), settle(0)).durations.keys() == {1}
+
+
+def _taken(settles: Iterable[Settle]) -> tuple[float, ...]:
+    return tuple(settle.report.ended_at - settle.report.started_at for settle in settles)

@@ -6,6 +6,11 @@
 4. Of two changes to one task the later holds, and the first record of an attempt stands: a repetition changes nothing.
 5. The epoch is higher, durably, at each opening.
 6. A store has one writing owner; a second one gets BusyError with host and process id of the first.
+7. A hold stands beside whatever becomes of its task, until a later `Hold` lets go of it. A cancellation stands until
+   its task ends, by a later `Settle` with a final state or a `Finish`, or is revived.
+8. Of a job that was replaced or forgotten nothing is in `load`, and no hold in any `survey`; the rest stays readable.
+9. The durations in `load` are up to DURATIONS that are found among the LOOKED_AT newest attempts of the job and the
+   earlier ones of its name: by descending job id, position and number.
 """
 
 from collections.abc import Sequence
@@ -14,7 +19,12 @@ from typing import Protocol
 from pilotfish.model.changes import Change, Finish, Settle, Snapshot, Submit, Survey
 from pilotfish.model.jobs import Span
 
-__all__ = ["Store"]
+__all__ = ["DURATIONS", "LOOKED_AT", "Store"]
+
+DURATIONS = 15
+"""How many durations a snapshot tells of one job: enough for a median that a few odd ones do not move."""
+LOOKED_AT = 1000
+"""Attempts among which they are looked for, so that a million that failed cost no time."""
 
 
 class Store(Protocol):
@@ -59,7 +69,10 @@ class Store(Protocol):
         """The jobs that were neither replaced nor forgotten, by ascending id: those of `load`, without their tasks."""
 
     def survey(self, job: int | None = None, span: Span | None = None) -> Survey:
-        """The standing of all tasks of the current jobs, or of a span of any one job. Much cheaper than `load`."""
+        """The standing of all tasks of the current jobs, or of a span of any one job. Much cheaper than `load`.
+
+        Of a span: the finishes, grants and holds that reach into it, in their whole length.
+        """
 
     def results(self, tasks: Sequence[tuple[int, int]]) -> tuple[Settle, ...]:
         """The newest settled attempt of each of these tasks, as (job, position), that has one; in their order."""

@@ -5,17 +5,19 @@ What belongs here: the laws of :mod:`pilotfish.store.base`, told as plainly as p
 
 import copy
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
 
 from pilotfish.model.attempts import AttemptId
 from pilotfish.model.changes import (
+    Cancel,
     Change,
     Finish,
     Forget,
     Grant,
+    Hold,
     Release,
     Revive,
     Settle,
@@ -24,12 +26,13 @@ from pilotfish.model.changes import (
     Survey,
     TaskRecord,
 )
-from pilotfish.model.jobs import Span
-from pilotfish.model.states import Outcome, TaskState
+from pilotfish.model.jobs import Job, Span
+from pilotfish.model.states import FINAL, Outcome, TaskState
+from pilotfish.store.base import DURATIONS, LOOKED_AT
 
 __all__ = ["MemoryStore"]
 
-_Spanned = TypeVar("_Spanned", Finish, Grant)
+_Spanned = TypeVar("_Spanned", Cancel, Finish, Grant, Hold)
 
 
 def _ignore() -> None:
@@ -49,11 +52,14 @@ class MemoryStore:
         self.wake = wake
         """Called in each commit."""
         self._submits: dict[int, Submit] = {}
-        self._retired: set[int] = set()
+        self._retired: set[int | None] = set()
+        """Jobs that were replaced or forgotten; None stands for what a job replaces that replaces none."""
         self._grants: list[Grant] = []
         self._attempts: dict[tuple[int, int], list[Settle]] = {}
         self._past: set[AttemptId] = set()
         self._finishes: dict[int, list[Finish]] = {}
+        self._holds: dict[int, list[Hold]] = {}
+        self._cancels: dict[int, list[Cancel]] = {}
 
     def reopened(self, *, wake: Callable[[], None] = _ignore) -> "MemoryStore":
         """The same memory as the next manager would find it: of a higher epoch, with tickets from 1."""
@@ -63,12 +69,21 @@ class MemoryStore:
 
     def load(self) -> Snapshot:
         """All that a new manager must know."""
-        current = self._submits.keys() - self._retired
+        submits = self.current()
+        current = {submit.job.id for submit in submits}
+        durations = {
+            submit.job.id: self._durations(submit.job)
+            for submit in submits
+            if submit.replaces is not None or submit.job.spec.count > 1
+        }
         return Snapshot(
-            submits=tuple(submit for submit in self.submits() if submit.job.id in current),
+            submits=submits,
             tasks=tuple(self._record(*task) for task in sorted(self._attempts) if task[0] in current),
-            finishes=tuple(finish for job in sorted(current) for finish in self.finishes(job)),
+            finishes=_spans_of(self._finishes, current),
             grants=tuple(sorted((grant for grant in self._grants if grant.job in current), key=_by_place)),
+            holds=_spans_of(self._holds, current),
+            cancels=_spans_of(self._cancels, current),
+            durations={job: found for job, found in durations.items() if found},
         )
 
     def commit(self, changes: Sequence[Change]) -> int:
@@ -95,15 +110,16 @@ class MemoryStore:
 
     def finishes(self, job: int) -> tuple[Finish, ...]:
         """The ends without an attempt that hold for tasks of the job, by position."""
-        return tuple(sorted(self._finishes.get(job, ()), key=lambda finish: finish.lo))
+        return _spans_of(self._finishes, {job})
 
     def current(self) -> tuple[Submit, ...]:
         """The jobs that were neither replaced nor forgotten, by ascending id."""
-        return self.load().submits
+        return tuple(submit for submit in self.submits() if submit.job.id not in self._retired)
 
     def survey(self, job: int | None = None, span: Span | None = None) -> Survey:
         """The standing of all tasks of the current jobs, or of a span of any one job."""
-        jobs = {one.job.id for one in self.current()} if job is None else {job}
+        current = {one.job.id for one in self.current()}
+        jobs = current if job is None else {job}
         within = span or Span(0, sys.maxsize)
         states: dict[int, list[tuple[TaskState, list[int]]]] = {}
         for of_job, position in sorted(self._attempts):
@@ -112,8 +128,9 @@ class MemoryStore:
                 states.setdefault(of_job, []).append((state, [position]))
         return Survey(
             states=states,
-            finishes=tuple(one for of_job in sorted(jobs) for one in _reaching(self.finishes(of_job), within)),
-            grants=tuple(_reaching(sorted((one for one in self._grants if one.job in jobs), key=_by_place), within)),
+            finishes=_reaching(_spans_of(self._finishes, jobs), within),
+            grants=_reaching(sorted((one for one in self._grants if one.job in jobs), key=_by_place), within),
+            holds=_reaching(_spans_of(self._holds, jobs & current), within),
         )
 
     def results(self, tasks: Sequence[tuple[int, int]]) -> tuple[Settle, ...]:
@@ -127,8 +144,7 @@ class MemoryStore:
         match change:
             case Submit(job=job, replaces=replaces):
                 self._submits[job.id] = change
-                if replaces is not None:
-                    self._retired.add(replaces)
+                self._retired.add(replaces)
             case Forget(job=job):
                 self._retired.add(job)
             case Grant():
@@ -139,8 +155,15 @@ class MemoryStore:
                 self._settle(change)
             case Finish(job=job, lo=lo, hi=hi):
                 self._finishes[job] = [*_cut(self._finishes.get(job, []), lo, hi), change]
-            case Revive():
+                self._uncancel(job, lo, hi)
+            case Revive(job=job, lo=lo, hi=hi):
                 self._revive(change)
+                self._uncancel(job, lo, hi)
+            case Hold():
+                self._hold(change)
+            case Cancel(job=job, lo=lo, hi=hi):
+                self._uncancel(job, lo, hi)
+                self._cancels[job].append(change)
 
     def _settle(self, settle: Settle) -> None:
         attempt = settle.report.attempt
@@ -152,6 +175,8 @@ class MemoryStore:
         known.sort(key=lambda one: (one.report.attempt.number, one.report.attempt.epoch))
         self._close_grants(job, position, position + 1, number=attempt.number, epoch=attempt.epoch)
         self._finishes[job] = _cut(self._finishes.get(job, []), position, position + 1)
+        if settle.state in FINAL:
+            self._uncancel(job, position, position + 1)
 
     def _revive(self, revive: Revive) -> None:
         job, lo, hi = revive.job, revive.lo, revive.hi
@@ -164,6 +189,13 @@ class MemoryStore:
                     settle.report.attempt for settle in self._attempts[task] if settle.state is not TaskState.succeeded
                 }
         self._finishes[job] = kept + _cut(ends, lo, hi)
+
+    def _hold(self, hold: Hold) -> None:
+        others = _cut(self._holds.get(hold.job, []), hold.lo, hold.hi)
+        self._holds[hold.job] = [*others, hold] if hold.held else others
+
+    def _uncancel(self, job: int, lo: int, hi: int) -> None:
+        self._cancels[job] = _cut(self._cancels.get(job, []), lo, hi)
 
     def _close_grants(self, job: int, lo: int, hi: int, *, number: int, epoch: int) -> None:
         meant = [grant for grant in self._grants if (grant.job, grant.number, grant.epoch) == (job, number, epoch)]
@@ -183,7 +215,21 @@ class MemoryStore:
             number=newest.report.attempt.number,
             tries=sum(settle.charged for settle in counted),
             losses=sum(settle.report.outcome is Outcome.lost for settle in counted),
+            shortages=sum(settle.charged and settle.report.outcome is Outcome.out_of_memory for settle in counted),
+            preemptions=sum(settle.report.outcome is Outcome.preempted for settle in self._attempts[job, position]),
         )
+
+    def _durations(self, job: Job) -> tuple[float, ...]:
+        """How long the newest attempts took that succeeded: of the job, then of earlier ones of its name."""
+        same = {one for one, submit in self._submits.items() if one <= job.id and submit.job.spec.name == job.spec.name}
+        tasks = sorted((task for task in self._attempts if task[0] in same), reverse=True)
+        newest = [settle for task in tasks for settle in reversed(self._attempts[task])][:LOOKED_AT]
+        took = [
+            settle.report.ended_at - settle.report.started_at
+            for settle in newest
+            if settle.state is TaskState.succeeded and settle.report.started_at > 0
+        ]
+        return tuple(took[:DURATIONS])
 
     def _as_of_now(self, settle: Settle) -> Settle:
         if settle.report.attempt in self._past:
@@ -201,9 +247,14 @@ def _cut(spans: list[_Spanned], lo: int, hi: int) -> list[_Spanned]:
     ]
 
 
-def _reaching(spans: Iterable[_Spanned], within: Span) -> list[_Spanned]:
+def _spans_of(spans: Mapping[int, Iterable[_Spanned]], jobs: Iterable[int]) -> tuple[_Spanned, ...]:
+    """Those of some of the jobs, by job and position."""
+    return tuple(one for job in sorted(jobs) for one in sorted(spans.get(job, ()), key=lambda span: span.lo))
+
+
+def _reaching(spans: Iterable[_Spanned], within: Span) -> tuple[_Spanned, ...]:
     """Those that hold a position of the span."""
-    return [span for span in spans if span.lo < within.hi and span.hi > within.lo]
+    return tuple(span for span in spans if span.lo < within.hi and span.hi > within.lo)
 
 
 def _by_place(grant: Grant) -> tuple[int, ...]:

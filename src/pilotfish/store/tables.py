@@ -13,10 +13,13 @@ import msgspec
 
 from pilotfish.model.attempts import AttemptId, OutputRef, Report
 from pilotfish.model.changes import (
+    Cancel,
     Change,
     Finish,
     Forget,
     Grant,
+    Hold,
+    Part,
     Release,
     Revive,
     Settle,
@@ -27,14 +30,15 @@ from pilotfish.model.changes import (
 )
 from pilotfish.model.jobs import Span
 from pilotfish.model.resources import Slots
-from pilotfish.model.states import Outcome, TaskState
+from pilotfish.model.states import FINAL, Outcome, TaskState
+from pilotfish.store.base import DURATIONS, LOOKED_AT
 from pilotfish.store.sql import repeated, statements
 
 __all__ = ["Tables"]
 
 _Row: TypeAlias = tuple[Any, ...]
 
-_GRANT_COLUMNS = 8
+_GRANT_COLUMNS = 9
 _ATTEMPT_COLUMNS = 22
 _ROWS_AT_ONCE = 32
 """Of one INSERT. Each statement gives up the interpreter's lock and must win it back from a busy manager."""
@@ -43,10 +47,14 @@ _STATE_NAMES = [state.name for state in sorted(TaskState)]
 _STATES = {state.name: state for state in TaskState}
 _OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _NO_OUTPUT = (None, None, None)
+_CUT_GRANTS = "keep_grant_behind", "remove_grants_inside", "shorten_grant_before"
+_CUT_FINISHES = "keep_finish_behind", "remove_finishes_inside", "shorten_finish_before"
+_CUT_FLAGS = "keep_flag_behind", "remove_flags_inside", "shorten_flag_before"
 
 _encode = msgspec.json.Encoder().encode
 _decode_submit = msgspec.json.Decoder(Submit).decode
 _decode_slots = msgspec.json.Decoder(Slots).decode
+_decode_beside = msgspec.json.Decoder(tuple[Part, ...]).decode
 _decode_positions = msgspec.json.Decoder(list[int]).decode
 
 
@@ -58,8 +66,9 @@ class Tables:
         self._connection = connection
         self._sql = statements()
         self._inserts: dict[tuple[str, int], str] = {}
-        # A superset is enough, so that a transaction that is rolled back does no harm.
+        # Supersets are enough, so that a transaction that is rolled back does no harm.
         self._finished_jobs: set[int] = {job for (job,) in self._run("finished_jobs")}
+        self._cancelled_jobs: set[int] = {job for (job,) in self._run("cancelled_jobs")}
 
     def epoch(self) -> int:
         """Of the newest owner."""
@@ -81,7 +90,7 @@ class Tables:
         grants: list[Any] = []
         attempts: list[Any] = []
         for change in changes:
-            if isinstance(change, Settle) and change.report.attempt.job not in self._finished_jobs:
+            if isinstance(change, Settle) and not self._has_spans(change.report.attempt.job):
                 attempts += _attempt_row(change)
             elif isinstance(change, Grant):
                 grants += _grant_row(change)
@@ -95,16 +104,20 @@ class Tables:
 
     def load(self) -> Snapshot:
         """All that a new manager must know."""
+        submits = self.current()
         return Snapshot(
-            submits=self.current(),
+            submits=submits,
             tasks=tuple(
                 [
-                    TaskRecord(job, position, _STATES[state], number, tries, losses)
-                    for job, position, state, number, tries, losses in self._run("current_tasks")
+                    TaskRecord(job, position, _STATES[state], *counts)
+                    for job, position, state, *counts in self._run("current_tasks")
                 ]
             ),
             finishes=tuple(map(_finish_of_row, self._run("current_finishes"))),
             grants=self._open_grants("current_grants", ()),
+            holds=self._holds("current_holds", ()),
+            cancels=tuple(Cancel(*row) for row in self._run("current_cancels")),
+            durations=self._durations(submits),
         )
 
     def submits(self) -> tuple[Submit, ...]:
@@ -134,6 +147,7 @@ class Tables:
             states=states,
             finishes=tuple(map(_finish_of_row, self._run(f"{kind}_finishes", values))),
             grants=self._open_grants(f"{kind}_grants", values),
+            holds=self._holds(f"{kind}_holds", values),
         )
 
     def results(self, tasks: Sequence[tuple[int, int]]) -> tuple[Settle, ...]:
@@ -153,50 +167,90 @@ class Tables:
                 self._inserts[key] = repeated(self._sql[name], key[1])
             self._connection.execute(self._inserts[key], part)
 
+    def _has_spans(self, job: int) -> bool:
+        """Whether it may have spans that the end of an attempt cuts."""
+        return job in self._finished_jobs or job in self._cancelled_jobs
+
     def _apply_alone(self, change: Change) -> None:
         match change:
             case Settle():
-                # Its task had ended without an attempt; if this one is news, it is what holds.
-                attempt = change.report.attempt
-                if self._run("add_attempts", _attempt_row(change)).rowcount == 1:
-                    self._cut_finishes(attempt.job, attempt.position, attempt.position + 1)
+                self._settle(change)
             case Release():
-                span = msgspec.structs.asdict(change)
-                for step in ("keep_grant_behind", "remove_grants_inside", "shorten_grant_before"):
-                    self._run(step, span)
-            case Finish():
-                self._cut_finishes(change.job, change.lo, change.hi)
+                self._cut(_CUT_GRANTS, msgspec.structs.asdict(change))
+            case Finish(job=job, lo=lo, hi=hi):
+                self._cut_finishes(job, lo, hi)
+                self._uncancel(job, lo, hi)
                 self._run("add_finish", {**msgspec.structs.asdict(change), "state": change.state.name})
-                self._finished_jobs.add(change.job)
-            case Revive():
+                self._finished_jobs.add(job)
+            case Revive(job=job, lo=lo, hi=hi):
                 self._run("revive_attempts", msgspec.structs.asdict(change))
-                self._cut_finishes(change.job, change.lo, change.hi, spared=TaskState.succeeded.name)
+                self._cut_finishes(job, lo, hi, spared=TaskState.succeeded.name)
+                self._uncancel(job, lo, hi)
+            case Hold(held=held):
+                self._flag("held", change, flagged=held)
+            case Cancel(job=job):
+                self._flag("cancelled", change, flagged=True)
+                self._cancelled_jobs.add(job)
             case Submit():
                 self._run("add_job", (change.job.id, change.job.spec.name, _encode(change).decode()))
                 self._run("retire_job", (change.replaces,))
             case Forget():
                 self._run("retire_job", (change.job,))
 
+    def _settle(self, settle: Settle) -> None:
+        """Its task had ended without an attempt, or was to end; if this is news, it is what holds."""
+        job, position = settle.report.attempt.job, settle.report.attempt.position
+        if self._run("add_attempts", _attempt_row(settle)).rowcount == 1:
+            self._cut_finishes(job, position, position + 1)
+            if settle.state in FINAL:
+                self._uncancel(job, position, position + 1)
+
+    def _flag(self, kind: str, change: Hold | Cancel, *, flagged: bool) -> None:
+        span = {**msgspec.structs.asdict(change), "kind": kind}
+        self._cut(_CUT_FLAGS, span)
+        if flagged:
+            self._run("add_flag", span)
+
+    def _uncancel(self, job: int, lo: int, hi: int) -> None:
+        if job in self._cancelled_jobs:
+            self._cut(_CUT_FLAGS, {"kind": "cancelled", "job": job, "lo": lo, "hi": hi})
+
     def _cut_finishes(self, job: int, lo: int, hi: int, *, spared: str = "") -> None:
-        span = {"job": job, "lo": lo, "hi": hi, "spared": spared}
-        for step in ("keep_finish_behind", "remove_finishes_inside", "shorten_finish_before"):
+        self._cut(_CUT_FINISHES, {"job": job, "lo": lo, "hi": hi, "spared": spared})
+
+    def _cut(self, steps: Sequence[str], span: dict[str, Any]) -> None:
+        for step in steps:
             self._run(step, span)
+
+    def _holds(self, name: str, values: Sequence[int]) -> tuple[Hold, ...]:
+        return tuple(Hold(job, lo, hi, reason=reason) for job, lo, hi, reason in self._run(name, values))
+
+    def _durations(self, submits: Sequence[Submit]) -> dict[int, tuple[float, ...]]:
+        found = {}
+        for submit in submits:
+            job = submit.job
+            if submit.replaces is not None or job.spec.count > 1:
+                asked = {"name": job.spec.name, "job": job.id, "looked_at": LOOKED_AT, "wanted": DURATIONS}
+                if rows := self._run("durations", asked).fetchall():
+                    found[job.id] = tuple([duration for (duration,) in rows])
+        return found
 
     def _open_grants(self, name: str, values: Sequence[int]) -> tuple[Grant, ...]:
         grants = []
-        for node, lane, slots, job, lo, hi, number, epoch in self._run(name, values).fetchall():
-            given = _decode_slots(slots)
+        for node, lane, slots, beside, job, lo, hi, number, epoch in self._run(name, values).fetchall():
+            given, further = _decode_slots(slots), () if beside is None else _decode_beside(beside)
             start = lo
             for end in [*(p for (p,) in self._run("ended_of_grant", (job, lo, hi, number, epoch))), hi]:
                 if start < end:
-                    grants.append(Grant(node, lane, given, job, start, end, number, epoch))
+                    grants.append(Grant(node, lane, given, job, start, end, number, epoch, further))
                 start = end + 1
         return tuple(sorted(grants, key=lambda grant: (grant.job, grant.lo, grant.number, grant.epoch)))
 
 
 def _grant_row(grant: Grant) -> _Row:
     slots = _encode(grant.slots).decode()
-    return (grant.job, grant.number, grant.epoch, grant.lo, grant.hi, grant.node, grant.lane, slots)
+    beside = _encode(grant.beside).decode() if grant.beside else None
+    return (grant.job, grant.number, grant.epoch, grant.lo, grant.hi, grant.node, grant.lane, slots, beside)
 
 
 def _attempt_row(settle: Settle) -> _Row:

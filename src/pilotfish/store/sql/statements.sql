@@ -27,11 +27,11 @@ INSERT INTO jobs VALUES (?, ?, 1, ?)
 UPDATE jobs SET current = 0 WHERE id = ?
 
 -- name: add_grants
-INSERT INTO grants VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO grants VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: keep_grant_behind
 INSERT INTO grants
-SELECT job, number, epoch, :hi, hi, node, lane, slots FROM grants
+SELECT job, number, epoch, :hi, hi, node, lane, slots, beside FROM grants
 WHERE job = :job AND number = :number AND epoch = :epoch AND hi > :hi
     AND lo = (SELECT max(lo) FROM grants WHERE job = :job AND number = :number AND epoch = :epoch AND lo < :hi)
 
@@ -83,6 +83,27 @@ WHERE job = :job AND hi > :lo AND state <> :spared
 -- Jobs that have tasks which ended without an attempt.
 SELECT DISTINCT job FROM finishes
 
+-- name: add_flag
+INSERT INTO flags VALUES (:kind, :job, :lo, :hi, :reason)
+
+-- name: keep_flag_behind
+INSERT INTO flags
+SELECT kind, job, :hi, hi, reason FROM flags
+WHERE kind = :kind AND job = :job AND hi > :hi
+    AND lo = (SELECT max(lo) FROM flags WHERE kind = :kind AND job = :job AND lo < :hi)
+
+-- name: remove_flags_inside
+DELETE FROM flags WHERE kind = :kind AND job = :job AND lo >= :lo AND lo < :hi
+
+-- name: shorten_flag_before
+UPDATE flags SET hi = :lo
+WHERE kind = :kind AND job = :job AND hi > :lo
+    AND lo = (SELECT max(lo) FROM flags WHERE kind = :kind AND job = :job AND lo < :lo)
+
+-- name: cancelled_jobs
+-- Jobs that have tasks which are to end.
+SELECT DISTINCT job FROM flags WHERE kind = 'cancelled'
+
 -- name: submits
 SELECT submit FROM jobs ORDER BY id
 
@@ -91,7 +112,8 @@ SELECT submit FROM jobs WHERE current ORDER BY id
 
 -- name: current_tasks
 -- One row for each task that has had an attempt. With max() SQLite takes the other columns from the row that has it.
-SELECT a.job, a.position, a.state, max(a.number), sum(a.charged), sum(a.lost)
+SELECT a.job, a.position, a.state, max(a.number), sum(a.charged), sum(a.lost),
+    sum(a.charged AND a.outcome = 'out_of_memory'), sum(a.outcome = 'preempted')
 FROM jobs CROSS JOIN attempts AS a ON a.job = jobs.id
 WHERE jobs.current GROUP BY jobs.id, a.position ORDER BY jobs.id, a.position
 
@@ -100,9 +122,30 @@ SELECT f.job, f.lo, f.hi, f.state, f.reason
 FROM finishes AS f JOIN jobs ON jobs.id = f.job
 WHERE jobs.current ORDER BY f.job, f.lo
 
+-- name: current_holds
+SELECT f.job, f.lo, f.hi, f.reason
+FROM flags AS f JOIN jobs ON jobs.id = f.job
+WHERE f.kind = 'held' AND jobs.current ORDER BY f.job, f.lo
+
+-- name: current_cancels
+SELECT f.job, f.lo, f.hi, f.reason
+FROM flags AS f JOIN jobs ON jobs.id = f.job
+WHERE f.kind = 'cancelled' AND jobs.current ORDER BY f.job, f.lo
+
+-- name: durations
+-- Of the newest attempts of a job and then the earlier ones of its name, those that succeeded. However many attempts
+-- there are, it looks at few: in their order by the primary key.
+SELECT duration FROM (
+    SELECT a.state, a.started_at, a.ended_at - a.started_at AS duration
+    FROM jobs CROSS JOIN attempts AS a ON a.job = jobs.id
+    WHERE jobs.name = :name AND jobs.id <= :job
+    ORDER BY jobs.id DESC, a.position DESC, a.number DESC, a.epoch DESC LIMIT :looked_at
+)
+WHERE state = 'succeeded' AND started_at > 0 LIMIT :wanted
+
 -- name: current_grants
 -- Grants with attempts that have not ended.
-SELECT g.node, g.lane, g.slots, g.job, g.lo, g.hi, g.number, g.epoch
+SELECT g.node, g.lane, g.slots, g.beside, g.job, g.lo, g.hi, g.number, g.epoch
 FROM grants AS g JOIN jobs ON jobs.id = g.job
 WHERE jobs.current AND g.hi - g.lo > (
     SELECT count(*) FROM attempts AS a
@@ -142,9 +185,14 @@ ORDER BY number
 -- name: span_finishes
 SELECT job, lo, hi, state, reason FROM finishes WHERE job = ?1 AND hi > ?2 AND lo < ?3 ORDER BY lo
 
+-- name: span_holds
+SELECT f.job, f.lo, f.hi, f.reason
+FROM flags AS f JOIN jobs ON jobs.id = f.job
+WHERE f.kind = 'held' AND jobs.current AND f.job = ?1 AND f.hi > ?2 AND f.lo < ?3 ORDER BY f.lo
+
 -- name: span_grants
 -- Grants with attempts that have not ended.
-SELECT g.node, g.lane, g.slots, g.job, g.lo, g.hi, g.number, g.epoch FROM grants AS g
+SELECT g.node, g.lane, g.slots, g.beside, g.job, g.lo, g.hi, g.number, g.epoch FROM grants AS g
 WHERE g.job = ?1 AND g.hi > ?2 AND g.lo < ?3 AND g.hi - g.lo > (
     SELECT count(*) FROM attempts AS a
     WHERE a.job = g.job AND a.position >= g.lo AND a.position < g.hi AND a.number = g.number AND a.epoch = g.epoch
