@@ -3,7 +3,7 @@
 It passes on: what the manager wants to the keepers, what these witness to the manager. It knows nothing that keepers
 and their journals do not know, so that its death costs nothing: the next one adopts its keepers. Each connection begins
 with the whole truth about the node (Hello), told when all living keepers of an earlier agent are heard, all
-dead ones buried, and the node's cores are claimed.
+dead ones buried, and the node's cores and GPUs are claimed.
 
 What belongs here: this passing on, the connection, the lease, the claim. What must not: processes of tasks.
 """
@@ -16,21 +16,22 @@ import selectors
 import signal
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic, strftime
 
 import msgspec
 
 from pilotfish import __version__
-from pilotfish.agent.claims import Claims, claim_path, holders_text
+from pilotfish.agent.claims import Claims, claim_path
 from pilotfish.agent.config import AgentConfig
 from pilotfish.agent.crew import Crew
 from pilotfish.agent.handle import KeeperHandle
-from pilotfish.agent.inventory import inventory_of, read_machine
+from pilotfish.agent.inventory import read_machine
 from pilotfish.agent.orders import Manned
 from pilotfish.agent.processes import become_subreaper
 from pilotfish.agent.scratch import Scratch
+from pilotfish.agent.share import share_of
 from pilotfish.errors import UnavailableError
 from pilotfish.faults import reached
 from pilotfish.model.jobs import JobSpec
@@ -59,7 +60,7 @@ _RECONNECT = 0.1
 _IDLE_LEASE = 2.0
 """Seconds that an agent without attempts stays when there is no manager: the next one starts an agent anyway."""
 _CLAIM_AGAIN = 0.5
-"""Seconds between two attempts to claim cores."""
+"""Seconds between two attempts to claim cores and GPUs."""
 _LONGEST_WAIT = 3600.0
 """Seconds of one wait where nothing is due."""
 _ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -163,42 +164,22 @@ class Agent:
             _log(reason)
             self._crew.dismiss(reason)
 
-    # The node's cores
+    # The node's inventory
 
     def _take_inventory(self, now: float) -> None:
         """Know what the node has: what keepers of the agent before us use, and what else can be claimed."""
-        machine = read_machine()
-        declared = inventory_of(machine, self._config.cores, self._config.memory)
-        adopted = Inventory((), 0) if self._crew.adopted is None else self._crew.adopted.inventory
-        if not (declared.pinned and adopted.pinned):
-            names = max(declared.cores, adopted.cores, key=len)
-            self._open(Inventory(names, declared.memory, pinned=False), self._crew.adopted_claim)
-            return
-        cores = self._claim(machine.cores, len(declared.cores), adopted.cores)
-        if cores is None:
-            self._claim_at = now + _CLAIM_AGAIN
-        else:
-            self._open(Inventory(cores, declared.memory), self._claims.descriptor)
-
-    def _claim(self, cores: Sequence[int], available: int, held: Sequence[int]) -> tuple[int, ...] | None:
-        """The cores that are ours, those that keepers hold among them; None while too few are free."""
+        adopted = self._crew.adopted
         if self._crew.adopted_claim is not None:
             self._claims = Claims(self._crew.adopted_claim)
-        most = max(len(held), available if self._config.at_most is None else min(self._config.at_most, available))
-        least = min(max(self._config.at_least, 1), most)
-        others = [core for core in cores if core not in held]
-        who = f"pid {os.getpid()} ({self._config.campaign})"
-        got = self._claims.claim(others, least - len(held), most - len(held), who)
-        if len(held) + len(got) >= least:
-            return tuple(sorted((*held, *got)))
+        share = share_of(read_machine(), self._config, self._claims, None if adopted is None else adopted.inventory)
+        if isinstance(share, Inventory):
+            self._inventory = share
+            self._crew.open(share, self._claims.descriptor)
+            return
+        self._claim_at = now + _CLAIM_AGAIN
         if not self._waits and self._connection is not None:
             self._waits = True
-            self._tell(Note(f"waiting for cores: {holders_text(self._claims.holders(others))}"), None)
-        return None
-
-    def _open(self, inventory: Inventory, claim: int | None) -> None:
-        self._inventory = inventory
-        self._crew.open(inventory, claim)
+            self._tell(Note(share), None)
 
     # The manager
 

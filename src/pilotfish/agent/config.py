@@ -5,15 +5,14 @@ What belongs here: these values and the paths that follow from them. What must n
 
 from pathlib import Path
 
-import msgspec
-
+from pilotfish.agent.inventory import Declared
 from pilotfish.settings import Settings
 
 __all__ = ["AgentConfig"]
 
 
-class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Of the agent of one node."""
+class AgentConfig(Declared, frozen=True, kw_only=True):
+    """Of the agent of one node, with what is declared of that."""
 
     node: str
     """Its name; part of file names."""
@@ -26,14 +25,14 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True):
     """
     scratch: str
     """For temporary files of tasks, which may be large; absolute. Made, and removed at the end."""
-    cores: int | None = None
-    """Declared; more than the machine has are names without a core. None: all that we may use."""
-    memory: int | None = None
-    """Bytes, declared. None: all that we may use."""
     at_least: int = 1
     """Cores of the largest request: with fewer some task could never run, so the agent waits for so many."""
     at_most: int | None = None
     """Cores that the tasks could use at the same time: no more are claimed. None: any number."""
+    gpus_at_least: int = 0
+    """GPUs likewise."""
+    gpus_at_most: int | None = None
+    """GPUs likewise."""
     settings: Settings = Settings()
 
     @property

@@ -12,11 +12,14 @@ import os
 import signal
 import time
 
+import msgspec
+
 from pilotfish.agent.processes import descendants, marked, proportional_memory, resident_memory, send_signal
+from pilotfish.model.jobs import Signal
 from pilotfish.model.quantities import format_bytes, format_seconds
 from pilotfish.model.states import Outcome
 
-__all__ = ["Execution"]
+__all__ = ["Bounds", "Execution"]
 
 _MOMENT = 0.2
 """Seconds in which leftovers may end by themselves, such as the reader of a pipe, also where all cores are busy."""
@@ -32,6 +35,23 @@ _SAMPLE_OFTEN, _SAMPLE_SELDOM = 0.1, 1.0
 """Seconds between two looks at memory: often above half of the limit."""
 _SAMPLE_SHARE = 0.02
 """Of a core that these looks may cost."""
+_PREPARED = 1.0
+"""Seconds that a program has, from its start on, until it is ready for a warning."""
+
+
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
+    """Of one attempt."""
+
+    time: float | None
+    """The most seconds that it may run; None: no limit."""
+    memory: int | None
+    """The most bytes that it may use; None: no limit."""
+    grace: float
+    """Seconds between TERM and KILL."""
+    warning: Signal | None = None
+    """Sent so long before its time is over, or its node's."""
+    node_time: float = math.inf
+    """Seconds until the end of the allocation that its node belongs to, counted from its start."""
 
 
 class Execution:
@@ -40,18 +60,20 @@ class Execution:
     Args:
         pid: of its main process, a child of this process.
         mark: that its processes carry.
-        limits: the most seconds that it may run, and bytes that it may use; None: no limit.
-        grace: seconds between TERM and KILL.
+        bounds: of it.
         now: when it started.
 
     """
 
-    def __init__(self, pid: int, mark: int, limits: tuple[float | None, int | None], grace: float, now: float) -> None:
+    def __init__(self, pid: int, mark: int, bounds: Bounds, now: float) -> None:
         """Watch from now on."""
-        self._pid, self._mark, self._grace = pid, mark, grace
-        self._time, self._memory = limits
-        self._limit_at = math.inf if self._time is None else now + self._time
-        self._sample_at = math.inf if self._memory is None else now + _SAMPLE_OFTEN
+        self._pid, self._mark, self._bounds = pid, mark, bounds
+        self._limit_at = math.inf if bounds.time is None else now + bounds.time
+        self._warn_at = math.inf
+        if bounds.warning is not None:
+            over_at = min(self._limit_at, now + bounds.node_time)
+            self._warn_at = max(over_at - bounds.warning.before, now + _PREPARED)
+        self._sample_at = math.inf if bounds.memory is None else now + _SAMPLE_OFTEN
         self._sample_pause = _SAMPLE_OFTEN
         self._reap_at = now + _REAP_EVERY
         self._reap_pause = _REAP_LEFTOVERS[0]
@@ -68,7 +90,7 @@ class Execution:
     @property
     def due(self) -> float:
         """When to call `look` at the latest."""
-        return min(self._limit_at, self._sample_at, self._reap_at, self._term_at, self._kill_at)
+        return min(self._limit_at, self._warn_at, self._sample_at, self._reap_at, self._term_at, self._kill_at)
 
     @property
     def main_ended(self) -> bool:
@@ -94,7 +116,7 @@ class Execution:
                 self.peak_rss = max(self.peak_rss, usage.ru_maxrss * 1024)
                 if pid == self._pid:
                     self._status = status
-                    self._limit_at = self._sample_at = math.inf
+                    self._limit_at = self._warn_at = self._sample_at = math.inf
         except ChildProcessError:
             return True
 
@@ -102,7 +124,9 @@ class Execution:
         """Do what is due."""
         if now >= self._limit_at:
             self._limit_at = math.inf
-            self.end(Outcome.timed_out, f"ran longer than its limit of {format_seconds(self._time or 0)}", now)
+            self.end(Outcome.timed_out, f"ran longer than its limit of {format_seconds(self._bounds.time or 0)}", now)
+        if now >= self._warn_at:
+            self._warn()
         if now >= self._sample_at:
             self._sample(now)
         if self.main_ended and self._term_at == self._kill_at == math.inf:
@@ -122,11 +146,12 @@ class Execution:
         """
         if self._verdict is None and not self.main_ended:
             self._verdict, self.reason = outcome, reason
+            self._warn_at = math.inf
         if hard:
             self._kill_at = now
             self.look(now)
         elif self._kill_at == math.inf:
-            self._terminate(now + self._grace)
+            self._terminate(now + self._bounds.grace)
 
     def _pause(self) -> float:
         if not self.main_ended:
@@ -140,8 +165,13 @@ class Execution:
         send_signal(everyone, signal.SIGCONT)  # a stopped process would not hear it
         self._kill_at = kill_at
 
+    def _warn(self) -> None:
+        self._warn_at = math.inf
+        if self._bounds.warning is not None:
+            send_signal(descendants([os.getpid()]), self._bounds.warning.number)
+
     def _sample(self, now: float) -> None:
-        limit = self._memory or 0
+        limit = self._bounds.memory or 0
         began = time.monotonic()
         everyone = [pid for pid in marked(self._mark) if pid != os.getpid()]
         used = resident_memory(everyone)

@@ -3,7 +3,7 @@
 The agent remembers of each keeper what it gave and what no manager has recorded, so that it can tell a new manager;
 should the agent die, its successor learns the same from keepers that live and from the journals of those that do not.
 
-What belongs here: keepers and what they hold. What must not: the manager, cores.
+What belongs here: keepers and what they hold. What must not: the manager, claims.
 """
 
 import contextlib
@@ -127,7 +127,7 @@ class Crew:
         listener = socket.socket(socket.AF_UNIX)
         listener.settimeout(0.0)
         listener.bind(str(path))
-        listener.listen()
+        listener.listen(4096)  # as many keepers may come before we look
         self._selector.register(listener, selectors.EVENT_READ, self._accept)
         return listener
 

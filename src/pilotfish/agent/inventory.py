@@ -1,21 +1,36 @@
-"""What this machine has for tasks: cores that we may use, memory that we may fill.
+"""What this machine has for tasks: cores that we may use, memory that we may fill, GPUs, and what is declared.
 
 Cores are those of our affinity mask, which the kernel keeps within our cpuset, and no more than the cgroups' quota
-of processor time pays for; memory is what the machine has, or the tightest cgroup above us allows.
+of processor time pays for; memory is what the machine has, or the tightest cgroup above us allows. Custom resources and
+labels are what somebody says.
 
 What belongs here: reading that, as pure functions on texts of the kernel and thin readers. What must not: who uses it.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from pilotfish.model.resources import Inventory
+from pilotfish.agent.gpus import FoundGpu, read_gpus
+from pilotfish.model.resources import Gpu, Inventory, Quantities
 
-__all__ = ["Machine", "cgroup_folders", "inventory_of", "memory_total", "quota_cores", "read_inventory", "read_machine"]
+__all__ = [
+    "Declared",
+    "Machine",
+    "cgroup_folders",
+    "core_ids",
+    "domain_order",
+    "inventory_of",
+    "memory_total",
+    "quota_cores",
+    "read_inventory",
+    "read_machine",
+]
 
+_NODES = "/sys/devices/system/node"
+_CORES = "/sys/devices/system/cpu"
 _UNIFIED = ""
 """How the kernel names the hierarchy of cgroup version 2."""
 
@@ -29,26 +44,79 @@ class Machine(msgspec.Struct, frozen=True):
     """How many of them at the same time; fewer than all where there is a quota."""
     memory: int
     """Bytes."""
+    numa: Mapping[int, tuple[int, ...]] = {}
+    """Those cores by the kernel's number of their memory node, the threads of one core beside each other."""
+    gpus: tuple[FoundGpu, ...] = ()
 
 
-def inventory_of(machine: Machine, cores: int | None = None, memory: int | None = None) -> Inventory:
-    """The inventory, as far as only the machine decides.
+class Declared(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody says that a node has, whatever its machine has."""
+
+    cores: int | None = None
+    """More than there are become names without a core behind them. None: all that we may use."""
+    memory: int | None = None
+    """Bytes. None: all that we may use."""
+    pinned: bool = True
+    """False: cores are names anyway, and nothing is bound to any."""
+    gpus: int | None = None
+    """More than there are become names without a GPU behind them. None: all that we may use."""
+    resources: Quantities = ()
+    """Custom ones."""
+    labels: tuple[str, ...] = ()
+    """Ascending."""
+    ends_at: float | None = None
+    """When the allocation that it belongs to ends, in seconds since 1970; None: never."""
+
+
+def inventory_of(
+    machine: Machine, declared: Declared, cores: Collection[int] | None = None, gpus: Collection[str] | None = None
+) -> Inventory:
+    """What a machine, and the one who declares, say together that a node has.
 
     Args:
         machine: what there is.
-        cores: declared; more than there are become names without a core behind them. None: all.
-        memory: bytes, declared. None: all.
+        declared: what somebody says.
+        cores: ids of those that are ours; None: the first ones, as many as are declared. Names have no owner.
+        gpus: ids likewise.
 
     """
-    memory = machine.memory if memory is None else memory
-    if cores is not None and cores > machine.at_most:
-        return Inventory(tuple(range(cores)), memory, pinned=False)
-    return Inventory(machine.cores[: machine.at_most if cores is None else cores], memory)
+    wanted = machine.at_most if declared.cores is None else declared.cores
+    named = wanted > machine.at_most or not declared.pinned
+    if named:
+        cores = range(wanted)
+    elif cores is None:
+        cores = machine.cores[:wanted]
+    domains = {} if named else _domains(machine.numa, frozenset(cores))
+    return Inventory(
+        cores=tuple(sorted(cores)),
+        memory=machine.memory if declared.memory is None else declared.memory,
+        pinned=not named,
+        numa=tuple(domains.values()),
+        gpus=_gpus(machine.gpus, declared.gpus, gpus, list(domains)),
+        resources=declared.resources,
+        labels=declared.labels,
+        ends_at=declared.ends_at,
+    )
 
 
-def read_inventory(cores: int | None = None, memory: int | None = None) -> Inventory:
-    """The inventory of this machine, with what was declared, as `inventory_of` tells."""
-    return inventory_of(read_machine(), cores, memory)
+def _domains(numa: Mapping[int, Sequence[int]], cores: Collection[int]) -> dict[int, tuple[int, ...]]:
+    """The memory nodes that have some of the cores, with these."""
+    ours = {number: tuple([core for core in domain if core in cores]) for number, domain in sorted(numa.items())}
+    return {number: domain for number, domain in ours.items() if domain}
+
+
+def _gpus(
+    found: Sequence[FoundGpu], declared: int | None, wanted: Collection[str] | None, nodes: Sequence[int]
+) -> tuple[Gpu, ...]:
+    if declared is not None and declared > len(found):
+        return tuple(Gpu(str(number)) for number in range(declared))
+    ours = found[:declared] if wanted is None else [gpu for gpu in found if gpu.id in wanted]
+    return tuple(Gpu(gpu.id, nodes.index(gpu.node) if gpu.node in nodes else None) for gpu in ours)
+
+
+def read_inventory(declared: Declared) -> Inventory:
+    """The inventory of this machine, as `inventory_of` tells."""
+    return inventory_of(read_machine(), declared)
 
 
 def read_machine() -> Machine:
@@ -66,7 +134,36 @@ def read_machine() -> Machine:
         cores,
         min([len(cores), *(quota for quota in quotas if quota is not None)]),
         min([memory_total(_text("/proc/meminfo")), *(int(limit) for limit in limits if limit.isdigit())]),
+        _read_numa(cores),
+        read_gpus(os.environ),
     )
+
+
+def _read_numa(cores: Sequence[int]) -> dict[int, tuple[int, ...]]:
+    numbers = core_ids(_text(f"{_NODES}/has_cpu"))
+    siblings: dict[int, tuple[int, ...]] = {}
+    for core in cores:
+        if core not in siblings:
+            threads = core_ids(_text(f"{_CORES}/cpu{core}/topology/thread_siblings_list"))
+            siblings.update(dict.fromkeys(threads, threads))
+    ours = frozenset(cores)
+    return {
+        number: domain_order(core_ids(_text(f"{_NODES}/node{number}/cpulist")), siblings, ours) for number in numbers
+    }
+
+
+def core_ids(text: str) -> tuple[int, ...]:
+    """The numbers in a list of the kernel, such as ``0-3,8``."""
+    spans = [part.partition("-") for part in text.strip().split(",") if part]
+    return tuple(number for first, _, last in spans for number in range(int(first), int(last or first) + 1))
+
+
+def domain_order(
+    domain: Sequence[int], siblings: Mapping[int, Sequence[int]], ours: Collection[int]
+) -> tuple[int, ...]:
+    """The logical CPUs of a memory node that are ours, the threads of one core beside each other."""
+    order = dict.fromkeys(thread for core in domain for thread in siblings.get(core, (core,)))
+    return tuple([thread for thread in order if thread in ours])
 
 
 def cgroup_folders(membership: str, mounts: str) -> dict[str, tuple[str, ...]]:

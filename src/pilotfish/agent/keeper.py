@@ -27,13 +27,15 @@ from typing import Never
 
 import msgspec
 
-from pilotfish.agent.confine import Execution
+from pilotfish.agent.confine import Bounds, Execution
+from pilotfish.agent.environment import lane_environment
+from pilotfish.agent.gpus import only_amd
 from pilotfish.agent.journal import Journal, remove_journal
 from pilotfish.agent.orders import Channel, ChannelClosedError, Introduction, Leave, Manned, Order, Recorded, Work
 from pilotfish.agent.outputs import Outputs, Stream
 from pilotfish.agent.processes import be_killed_first, become_subreaper, carry_mark, identify, limit_descriptors
 from pilotfish.agent.scratch import Scratch
-from pilotfish.agent.spawn import Program, lane_environment
+from pilotfish.agent.spawn import Program
 from pilotfish.faults import reached
 from pilotfish.model.attempts import AttemptId, LaneState, OutputRef, Report
 from pilotfish.model.jobs import JobSpec
@@ -55,6 +57,8 @@ _ROOM_LASTS = 1.0
 """Seconds for which a disk that has room is trusted to have some."""
 _SHORTAGES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 """Errors that say something about the machine at this moment, and nothing about the task."""
+_ORDERED = {Outcome.preempted: "the allocation ends", Outcome.interrupted: "the run was interrupted"}
+"""What to tell people of an end that the manager ordered; the others speak for themselves."""
 _LONGEST_WAIT = 3600.0
 """Seconds of one wait where nothing is due."""
 
@@ -72,7 +76,7 @@ class Post(msgspec.Struct, frozen=True, kw_only=True):
     scratch: Path
     inventory: Inventory
     claim: int | None
-    """Descriptor that holds the node's cores as long as one process has it."""
+    """Descriptor that holds the node's cores and GPUs as long as one process has it."""
     descriptors: int
     """Limit of open descriptors for tasks."""
     settings: Settings
@@ -175,12 +179,21 @@ class Keeper:
             return
         self._queue.popleft()
         reached("keeper.started")
-        limits = (program.spec.time, program.spec.request.memory)
-        execution = Execution(pid, self._post.mark, limits, self._post.settings.grace, monotonic())
+        execution = Execution(pid, self._post.mark, self._bounds(program, started_at), monotonic())
         self._running = _Running(attempt, pid, started_at, execution)
         self._watch(self._running)
         self._conclude(self._running)
         self._running = None
+
+    def _bounds(self, program: Program, started_at: float) -> Bounds:
+        spec, ends_at = program.spec, self._post.inventory.ends_at
+        return Bounds(
+            time=spec.time,
+            memory=program.slots.memory,
+            grace=self._post.settings.grace if spec.grace is None else spec.grace,
+            warning=spec.signal,
+            node_time=math.inf if ends_at is None else ends_at - started_at,
+        )
 
     def _require_room(self) -> None:
         now = monotonic()
@@ -195,20 +208,23 @@ class Keeper:
         handle = os.pidfd_open(running.pid)
         self._poll.register(handle, select.POLLIN)
         while True:
-            self._listen(min(execution.due, announce_at))
+            self._listen(min(execution.due, self._outputs.due, announce_at))
             over = execution.gather()
             if execution.main_ended:
                 break
             now = monotonic()
             execution.look(now)
+            self._outputs.look(now)
             if now >= announce_at:
                 announce_at = math.inf
                 self._send(Started(running.attempt, self._post.lane, running.started_at, running.pid))
         self._poll.unregister(handle)
         os.close(handle)
         while not over:
-            execution.look(monotonic())
-            self._listen(execution.due)
+            now = monotonic()
+            execution.look(now)
+            self._outputs.look(now)
+            self._listen(min(execution.due, self._outputs.due))
             over = execution.gather()
 
     def _conclude(self, running: _Running) -> None:
@@ -350,11 +366,15 @@ class Keeper:
         if program is None or work.spec is not None or start.slots != self._slots:
             self._specs = self._specs if work.spec is None else {start.job: work.spec}
             self._occupy(start.slots)
-            environment = lane_environment(self._environment, self._post.node, start.slots, self._scratch.path)
-            program = self._program = Program(start.job, self._specs[start.job], environment)
+            program = self._program = Program(start.job, self._specs[start.job], self._lane(start.slots), start.slots)
         for place, position in enumerate(range(start.lo, start.hi)):
             attempt = AttemptId(start.job, position, start.number, start.epoch)
             self._queue.append((attempt, work.rows[place] if work.rows else (), program))
+
+    def _lane(self, slots: Slots) -> dict[bytes, bytes]:
+        """The environment of attempts on these slots."""
+        renumbered = len(slots.gpus) > 0 and only_amd()
+        return lane_environment(self._environment, self._post.node, slots, self._scratch.path, renumbered=renumbered)
 
     def _occupy(self, slots: Slots) -> None:
         """Bind this process, and so the tasks to come, to its cores."""
@@ -371,7 +391,7 @@ class Keeper:
         self._send(TakenBack(self._post.lane, tuple(attempt for attempt, _, _ in back)))
 
     def _end(self, order: End) -> None:
-        reason = "" if order.outcome is Outcome.cancelled else "the run was interrupted"
+        reason = _ORDERED.get(order.outcome, "")
         if self._running is not None and self._running.attempt == order.attempt:
             self._running.execution.end(order.outcome, reason, monotonic(), hard=order.hard)
             return

@@ -55,7 +55,7 @@ class Leave(msgspec.Struct, frozen=True, tag=True):
 
 
 class Introduction(msgspec.Struct, frozen=True, tag=True):
-    """Keeper to agent, the first message of each connection; the claim on the cores travels with it."""
+    """Keeper to agent, the first message of each connection; the claim on cores and GPUs travels with it."""
 
     journal: str
     """Name of its journal."""

@@ -8,17 +8,24 @@ keeper's *segment* file, a long one is renamed and replaced. All lie in the camp
     segment-<node>-<lane>-<number>                  short outputs, one behind the other
     <job>.<position>.<number>.<epoch>.out|err       one long output
 
+Where an output has a limit, its file is looked at while the task writes, and what is beyond is cut off: all files are
+open for appending, so that the task goes on behind the cut, and what it wrote first stays.
+
 What belongs here: these files, and those that users name. What must not: processes, reports.
 """
 
+import contextlib
 import errno
+import math
 import os
+import stat
 from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
 from typing import Literal
 
 from pilotfish.model.attempts import AttemptId, OutputRef, Report
+from pilotfish.model.quantities import format_bytes
 
 __all__ = ["LONGEST_SHORT", "SEGMENT_SIZE", "Outputs", "Stream", "StreamName", "live_output", "sync_outputs"]
 
@@ -27,6 +34,9 @@ LONGEST_SHORT = 1024 * 1024
 
 SEGMENT_SIZE = 256 * 1024 * 1024
 """Bytes from which on a segment gets a successor."""
+
+_CUT_EVERY = 0.05
+"""Seconds between two looks at outputs that have a limit: a task that writes 1 GB/s is 50 MB beyond it by then."""
 
 StreamName = Literal["out", "err"]
 """Standard output or standard error."""
@@ -53,21 +63,33 @@ class Outputs:
         segment = _Segment(folder, f"segment-{node}-{lane}")
         self.out = Stream(live_output(folder, node, lane, "out"), segment)
         self.err = Stream(live_output(folder, node, lane, "err"), segment)
+        self.due = math.inf
+        """When to call `look` at the latest, on the monotonic clock."""
         self._folder = folder
         self._segment = segment
 
-    def open(self, stdout: str | None, stderr: str | None) -> tuple[int, int]:
+    def open(self, stdout: str | None, stderr: str | None, limit: int | None = None) -> tuple[int, int]:
         """Descriptors for the next attempt's standard output and error. Raises OSError naming the file.
 
         Args:
             stdout: an absolute path, None to keep it here.
             stderr: likewise; ``stdout`` for the same file as standard output.
+            limit: bytes of each that are kept; None: all.
 
         """
-        out = self.out.open(stdout)
+        self.due = math.inf if limit is None else 0.0
+        out = self.out.open(stdout, limit)
         if stderr is not None and stderr in {"stdout", stdout}:
             return out, self.err.lean_on(out)
-        return out, self.err.open(stderr)
+        return out, self.err.open(stderr, limit)
+
+    def look(self, now: float) -> None:
+        """Cut what is beyond the limit, if that is due."""
+        if now >= self.due:
+            self.due = now + _CUT_EVERY
+            with contextlib.suppress(OSError):  # a file that cannot be cut says so when the attempt has ended
+                self.out.cut()
+                self.err.cut()
 
     def require_room(self) -> None:
         """Raise OSError where the disk is full: a task that could not write its output would fail for nothing."""
@@ -148,12 +170,17 @@ class Stream:
         """The user's file and its descriptor, for this attempt."""
         self._leaning = False
         """This attempt writes to the other stream's file."""
+        self._limit: int | None = None
+        """Bytes of this attempt that are kept."""
+        self._cut = False
+        """It wrote more."""
         self._renamed: list[int] = []
         """Descriptors of long outputs that are not yet synced."""
 
-    def open(self, path: str | None) -> int:
+    def open(self, path: str | None, limit: int | None) -> int:
         """The descriptor for the next attempt; of the live file, or of the user's."""
-        self._leaning = False
+        self._leaning = self._cut = False
+        self._limit = limit
         self._forget_named()
         if path is not None:
             self._named = (path, _open_named(path))
@@ -168,10 +195,21 @@ class Stream:
         self._leaning = True
         return other
 
+    def cut(self) -> None:
+        """Cut what the attempt wrote beyond its limit."""
+        if self._leaning or self._limit is None:
+            return
+        descriptor = self._descriptor if self._named is None else self._named[1]
+        found = os.fstat(descriptor)
+        if found.st_size > self._limit and stat.S_ISREG(found.st_mode):
+            os.ftruncate(descriptor, self._limit)
+            self._cut = True
+
     def collect(self, attempt: AttemptId) -> OutputRef | None:
         """Where the attempt's output lies from now on, None where there is none. Raises OSError; call again then."""
         if self._leaning:
             return None
+        self._end_cut()
         if self._named is not None:
             path, descriptor = self._named
             ref = OutputRef(path, 0, os.fstat(descriptor).st_size)
@@ -181,6 +219,14 @@ class Stream:
         if size == 0:
             return None
         return (self._append(size) if size <= LONGEST_SHORT else None) or self._rename(attempt, size)
+
+    def _end_cut(self) -> None:
+        """Say at the end of the output that this is not all."""
+        self.cut()
+        if self._cut and self._limit is not None:
+            note = f"\npilotfish: cut here, after {format_bytes(self._limit)} (output_limit)\n"
+            os.write(self._descriptor if self._named is None else self._named[1], note.encode())
+            self._cut, self._limit = False, None
 
     def sync(self) -> bool:
         """Write long outputs to the disk; True where there were some."""

@@ -1,51 +1,29 @@
 """Starting the program of an attempt: from a job's spec to a process, at the speed of ``posix_spawn``.
 
-What belongs here: command lines, environments, folders, the start itself. What must not: what becomes of the process.
+What belongs here: what a job adds to its lane's environment, folders, streams, the start itself. What must not: what
+becomes of the process.
 """
 
 import errno
 import os
 import signal
-from collections.abc import Callable, Mapping, Sequence
+import stat
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
+from pilotfish.agent.commands import SHELL, command_of
+from pilotfish.agent.environment import encoded
 from pilotfish.agent.outputs import Outputs
 from pilotfish.formats.placeholders import Template, task_values
 from pilotfish.model.attempts import AttemptId
 from pilotfish.model.jobs import JobSpec
-from pilotfish.model.quantities import ONE
 from pilotfish.model.resources import Slots
 
-__all__ = ["Launch", "Program", "lane_environment"]
+__all__ = ["Launch", "Program"]
 
-_THREAD_COUNTS = (b"OMP_NUM_THREADS", b"MKL_NUM_THREADS", b"OPENBLAS_NUM_THREADS", b"NUMEXPR_NUM_THREADS")
 _SIGNALS = sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
-_SHELL = "/bin/sh"
-
-
-def lane_environment(base: Mapping[bytes, bytes], node: str, slots: Slots, scratch: Path) -> dict[bytes, bytes]:
-    """The environment of all attempts in a lane, before what their job adds.
-
-    Args:
-        base: the agent's own environment.
-        node: where the lane is.
-        slots: what it holds.
-        scratch: its folder for temporary files.
-
-    """
-    threads = max(1, slots.amount // ONE)
-    ours = {
-        "PILOTFISH_NODE": node,
-        "PILOTFISH_CORES": str(len(slots.cores)),
-        "PILOTFISH_CORE_IDS": ",".join(map(str, slots.cores)),
-        "PILOTFISH_MEMORY": "" if slots.memory is None else str(slots.memory),
-        "TMPDIR": str(scratch),
-        # A pilotfish that a task runs shares out the task's cores, and waits for nobody who has the others.
-        "PILOTFISH_RUNTIME": f"{scratch}/pilotfish",
-    }
-    return dict.fromkeys(_THREAD_COUNTS, b"%d" % threads) | dict(base) | _encoded(ours)
 
 
 class Launch(msgspec.Struct, frozen=True):
@@ -55,22 +33,33 @@ class Launch(msgspec.Struct, frozen=True):
     argv: list[str]
     environment: Mapping[bytes, bytes]
     files: Sequence[tuple[int, int, int]]
+    stdin: str | None = None
+    """Absolute path; None: standard input stays the keeper's own, which is /dev/null."""
 
     def start(self) -> int:
         """The process id of the program, the first of a process group of its own. Raises OSError naming the program."""
+        if self.stdin is None:
+            return self._start(self.files)
+        descriptor = _open_input(self.stdin)
         try:
-            return self._spawn(self.path, self.argv)
+            return self._start((*self.files, (os.POSIX_SPAWN_DUP2, descriptor, 0)))
+        finally:
+            os.close(descriptor)
+
+    def _start(self, files: Sequence[tuple[int, int, int]]) -> int:
+        try:
+            return self._spawn(self.path, self.argv, files)
         except OSError as error:
             if error.errno == errno.ENOEXEC:  # a script without a first line that says for whom: as shells do
-                return self._spawn(_SHELL, [_SHELL, self.path, *self.argv[1:]])
+                return self._spawn(SHELL, [SHELL, self.path, *self.argv[1:]], files)
             raise
 
-    def _spawn(self, path: str, argv: list[str]) -> int:
+    def _spawn(self, path: str, argv: list[str], files: Sequence[tuple[int, int, int]]) -> int:
         return os.posix_spawn(
             path,
             argv,
             self.environment,
-            file_actions=self.files,
+            file_actions=files,
             setpgroup=0,
             setsigmask=(),
             setsigdef=_SIGNALS,
@@ -84,19 +73,22 @@ class Program:
         job: its id.
         spec: the job; the rows of its array may be left out.
         environment: of the lane.
+        slots: what the lane holds.
 
     """
 
-    def __init__(self, job: int, spec: JobSpec, environment: Mapping[bytes, bytes]) -> None:
+    def __init__(self, job: int, spec: JobSpec, environment: Mapping[bytes, bytes], slots: Slots) -> None:
         """Compile the templates."""
-        self.spec = spec
+        self.spec, self.slots = spec, slots
         self._job = job
-        self._command = _command(spec)
+        self._command = command_of(spec)
         self._cwd = Template.compile(spec.cwd, quoted=False)
+        self._stdin = None if spec.stdin is None else Template.compile(spec.stdin, quoted=False)
         self._stdout = None if spec.stdout is None else Template.compile(spec.stdout, quoted=False)
         self._stderr = None if spec.stderr is None else Template.compile(spec.stderr, quoted=False)
         own = {"PILOTFISH_JOB": str(job), "PILOTFISH_NAME": spec.name}
-        self._environment = {**environment, **_encoded(spec.env), **_encoded(own)}
+        self._wanted = encoded(spec.env)
+        self._environment = {**environment, **encoded(own), **self._wanted}
         self._paths: dict[str, str] = {}
         """Programs by name, as found on the task's PATH."""
 
@@ -109,20 +101,23 @@ class Program:
             outputs: of the keeper.
 
         """
-        values = task_values(self._job, self.spec, attempt.position, attempt.number, row)
+        cores = len(self.slots.cores)
+        values = task_values(self._job, self.spec, attempt.position, attempt.number, row, cores=cores)
         _enter(self._cwd.render(values))
         out, err = outputs.open(
             None if self._stdout is None else self._stdout.render(values),
             None if self._stderr is None else self._stderr.render(values),
+            self.spec.output_limit,
         )
         argv = self._command(values)
         environment = self._environment.copy()
         environment[b"PILOTFISH_TASK"] = values["task"].encode()
         environment[b"PILOTFISH_INDEX"] = values["index"].encode()
         environment[b"PILOTFISH_ATTEMPT"] = b"%d" % attempt.number
-        # Standard input stays the keeper's own, which is /dev/null.
+        environment.update(self._wanted)
         files = ((os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, err, 2))
-        return Launch(self._found(argv[0]), argv, environment, files)
+        stdin = None if self._stdin is None else self._stdin.render(values)
+        return Launch(self._found(argv[0]), argv, environment, files, stdin)
 
     def _found(self, name: str) -> str:
         """The path of a program. Raises FileNotFoundError."""
@@ -141,15 +136,6 @@ class Program:
         raise FileNotFoundError(errno.ENOENT, f"not found on PATH ({folders})", name)
 
 
-def _command(spec: JobSpec) -> Callable[[Mapping[str, str]], list[str]]:
-    """From a task's values to its argument vector."""
-    if isinstance(spec.command, str):
-        script = Template.compile(spec.command, quoted=True)
-        return lambda values: [_SHELL, "-c", script.render(values)]
-    arguments = [Template.compile(argument, quoted=False) for argument in spec.command]
-    return lambda values: [argument.render(values) for argument in arguments]
-
-
 def _enter(folder: str) -> None:
     try:
         os.chdir(folder)
@@ -158,5 +144,11 @@ def _enter(folder: str) -> None:
         os.chdir(folder)
 
 
-def _encoded(texts: Mapping[str, str]) -> dict[bytes, bytes]:
-    return {os.fsencode(name): os.fsencode(text) for name, text in texts.items()}
+def _open_input(path: str) -> int:
+    # Without O_NONBLOCK a pipe that nobody writes to would hold the keeper up.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    os.set_blocking(descriptor, True)
+    return descriptor

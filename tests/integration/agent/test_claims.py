@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pilotfish.agent.claims import Claims, claim_path, holders_text
+from pilotfish.agent.claims import FIRST_GPU, Claims, claim_path
 from pilotfish.model.messages import Note, Started, Stop
 from pilotfish.runtime import runtime_folder
 from tests.integration.agent.agent_node import Node
@@ -114,9 +114,74 @@ def test_who_needs_no_core_does_not_wait(two: tuple[Node, Node]) -> None:
     assert other.up().inventory.cores == ()
 
 
+class TestGpus:
+    @pytest.fixture(autouse=True)
+    def _gpus(self, two: tuple[Node, Node]) -> None:
+        for node in two:
+            node.options = {"cores": 64, "gpus_at_least": 1}
+            node.env["CUDA_VISIBLE_DEVICES"] = "4,6,GPU-cafe"
+
+    def ids(self, node: Node) -> list[str]:
+        return [gpu.id for gpu in node.up().inventory.gpus]
+
+    def test_the_second_takes_the_rest(self, two: tuple[Node, Node]) -> None:
+        one, other = two
+        one.options["gpus_at_most"] = 2
+        assert self.ids(one) == ["4", "6"]
+        assert self.ids(other) == ["GPU-cafe"]
+
+    def test_the_second_waits_and_says_for_whom(self, two: tuple[Node, Node]) -> None:
+        one, other = two
+        self.ids(one)
+        other.listen()
+        other.start_agent()
+        other.wait(lambda: other.heard(Note))
+        assert other.heard(Note)[0].text == (
+            f"waiting for GPUs: 4, 6, GPU-cafe held by pid {one.agent.pid} ({one.campaign})"
+        )
+        one.send(Stop())
+        one.wait_ended()
+        assert [gpu.id for gpu in other.wait_hello(1).inventory.gpus] == ["4", "6", "GPU-cafe"]
+
+    def test_who_needs_none_does_not_wait(self, two: tuple[Node, Node]) -> None:
+        one, other = two
+        self.ids(one)
+        other.options["gpus_at_least"] = 0
+        assert self.ids(other) == []
+
+    def test_who_waits_for_gpus_keeps_no_core_from_others(self, two: tuple[Node, Node]) -> None:
+        one, other = two
+        one.options["gpus_at_most"] = 3
+        self.ids(one)
+        other.options["cores"] = None
+        other.listen()
+        other.start_agent()
+        other.wait(lambda: other.heard(Note))
+        claims = Claims.open(Path(other.env["PILOTFISH_RUNTIME"]) / "claims")
+        assert claims.claim(all_cores(), len(all_cores()), len(all_cores()), "test") == all_cores()
+        os.close(claims.descriptor)
+
+    def test_a_claim_lives_as_long_as_a_keeper(self, two: tuple[Node, Node]) -> None:
+        one, other = two
+        one.options["gpus_at_most"] = 2
+        self.ids(one)
+        one.run(one.command("sleep 1000"))
+        one.wait(lambda: one.heard(Started))
+        one.kill_agent()
+        assert self.ids(other) == ["GPU-cafe"]
+        one.options["gpus_at_most"] = 3
+        one.start_agent()
+        assert [gpu.id for gpu in one.wait_hello(2).inventory.gpus] == ["4", "6"]
+
+    def test_names_of_gpus_that_do_not_exist_are_not_claimed(self, two: tuple[Node, Node]) -> None:
+        for node in two:
+            node.options["gpus"] = 4
+        assert self.ids(two[0]) == self.ids(two[1]) == ["0", "1", "2", "3"]
+
+
 class TestClaims:
     def test_locks_belong_to_the_description(self, tmp_path: Path) -> None:
-        one, other = Claims.open(tmp_path / "cores"), Claims.open(tmp_path / "cores")
+        one, other = Claims.open(tmp_path / "claims"), Claims.open(tmp_path / "claims")
         assert one.claim(range(4), 1, 3, "one") == (0, 1, 2)
         assert other.claim(range(4), 1, 4, "other") == (3,)
         assert other.holders(range(4)) == {"one": [0, 1, 2]}
@@ -129,23 +194,30 @@ class TestClaims:
         os.close(other.descriptor)
 
     def test_too_few_are_none(self, tmp_path: Path) -> None:
-        one, other = Claims.open(tmp_path / "cores"), Claims.open(tmp_path / "cores")
+        one, other = Claims.open(tmp_path / "claims"), Claims.open(tmp_path / "claims")
         one.claim([1], 1, 1, "one")
         assert other.claim(range(3), 3, 3, "other") == ()
         assert one.claim(range(3), 3, 3, "one") == (0, 1, 2)
         os.close(one.descriptor)
         os.close(other.descriptor)
 
+    def test_records_of_gpus_may_lie_far_behind(self, tmp_path: Path) -> None:
+        one, other = Claims.open(tmp_path / "claims"), Claims.open(tmp_path / "claims")
+        far = FIRST_GPU + (1 << 20)
+        assert one.claim([3, FIRST_GPU, far], 3, 3, "one") == (3, FIRST_GPU, far)
+        assert other.holders([FIRST_GPU, far]) == {"one": [FIRST_GPU, far]}
+        one.release([far])
+        assert other.claim([3, FIRST_GPU, far], 1, 3, "other") == (far,)
+        assert (tmp_path / "claims").stat().st_blocks * 512 < 1 << 20
+        os.close(one.descriptor)
+        os.close(other.descriptor)
+
     def test_a_very_long_name_is_cut(self, tmp_path: Path) -> None:
-        one, other = Claims.open(tmp_path / "cores"), Claims.open(tmp_path / "cores")
+        one, other = Claims.open(tmp_path / "claims"), Claims.open(tmp_path / "claims")
         one.claim(range(2), 1, 2, "x" * 10_000)
         assert other.holders(range(2)) == {"x" * 512: [0, 1]}
         os.close(one.descriptor)
         os.close(other.descriptor)
-
-
-def test_holders_are_told_to_people() -> None:
-    assert holders_text({"pid 7 (/a)": [0, 1], "pid 8 (/b)": [3]}) == "0, 1 held by pid 7 (/a); 3 held by pid 8 (/b)"
 
 
 def test_the_file_does_not_depend_on_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,5 +225,5 @@ def test_the_file_does_not_depend_on_the_session(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("XDG_RUNTIME_DIR", "/somewhere")
     monkeypatch.setenv("TMPDIR", "/elsewhere")
     path = claim_path()
-    assert path == runtime_folder() / "cores"
+    assert path == runtime_folder() / "claims"
     assert path.parent.stat().st_mode & 0o777 == 0o700

@@ -262,12 +262,10 @@ def test_a_lane_that_never_was_gives_nothing_back(node: Node) -> None:
 def test_lanes_run_side_by_side(node: Node) -> None:
     node.up()
     spec = node.command("sleep 0.3", array=RangeArray(0, 8))
-    began = time.monotonic()
     attempts = [node.run(spec, lane=lane, lo=lane, hi=lane + 1)[0] for lane in range(8)]
     reports = [node.result(attempt) for attempt in attempts]
     assert {report.lane for report in reports} == set(range(8))
     assert max(r.started_at for r in reports) < min(r.ended_at for r in reports)
-    assert time.monotonic() - began < 8 * 0.3
 
 
 def test_a_reopened_lane_has_its_new_slots(node: Node) -> None:

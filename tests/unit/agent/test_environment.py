@@ -1,9 +1,16 @@
 from pathlib import Path
 
-from pilotfish.agent.spawn import lane_environment
+import pytest
+
+from pilotfish.agent.environment import lane_environment
 from pilotfish.model.quantities import ONE, Amount
 from pilotfish.model.resources import Slots
 
+VISIBLE = (b"CUDA_VISIBLE_DEVICES", b"ROCR_VISIBLE_DEVICES", b"HIP_VISIBLE_DEVICES", b"ZE_AFFINITY_MASK")
+THREADS = (
+    b"OMP_NUM_THREADS", b"MKL_NUM_THREADS", b"OPENBLAS_NUM_THREADS", b"BLIS_NUM_THREADS", b"VECLIB_MAXIMUM_THREADS",
+    b"NUMEXPR_NUM_THREADS", b"NUMEXPR_MAX_THREADS", b"RAYON_NUM_THREADS", b"JULIA_NUM_THREADS", b"LOKY_MAX_CPU_COUNT",
+)  # fmt: skip
 SCRATCH = Path("/scratch/3")
 
 
@@ -15,12 +22,25 @@ def test_a_lane_tells_what_it_holds() -> None:
         b"PILOTFISH_CORES": b"2",
         b"PILOTFISH_CORE_IDS": b"4,7",
         b"PILOTFISH_MEMORY": b"1048576",
+        b"PILOTFISH_GPUS": b"",
         b"TMPDIR": b"/scratch/3",
         b"PILOTFISH_RUNTIME": b"/scratch/3/pilotfish",
-        b"OMP_NUM_THREADS": b"2",
-        b"MKL_NUM_THREADS": b"2",
-        b"OPENBLAS_NUM_THREADS": b"2",
-        b"NUMEXPR_NUM_THREADS": b"2",
+        b"CUDA_DEVICE_ORDER": b"PCI_BUS_ID",
+        **dict.fromkeys(VISIBLE, b""),
+        **dict.fromkeys(THREADS, b"2"),
+    }
+
+
+@pytest.mark.parametrize(("renumbered", "hip"), [(False, b"3,GPU-a"), (True, b"0,1")])
+def test_gpus_are_told_in_the_words_of_each_runtime(*, renumbered: bool, hip: bytes) -> None:
+    slots = Slots((0,), ONE, None, ("3", "GPU-a"), Amount(2 * ONE))
+    env = lane_environment({b"CUDA_VISIBLE_DEVICES": b"0,1,2,3"}, "n1", slots, SCRATCH, renumbered=renumbered)
+    assert {name: env[name] for name in (b"PILOTFISH_GPUS", *VISIBLE)} == {
+        b"PILOTFISH_GPUS": b"3,GPU-a",
+        b"CUDA_VISIBLE_DEVICES": hip,
+        b"ROCR_VISIBLE_DEVICES": b"3,GPU-a",
+        b"HIP_VISIBLE_DEVICES": hip,
+        b"ZE_AFFINITY_MASK": b"3,GPU-a",
     }
 
 
