@@ -30,7 +30,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     queue_limit: int = 64
     """Attempts that may wait in one lane."""
     crash_limit: int = 5
-    """Attempts of a task whose end nobody witnessed, after which it has failed."""
+    """Attempts of a task, alone on its node, whose end nobody witnessed; after so many it has failed."""
+    drain: float = 60.0
+    """Before the end of a node's allocation: attempts of which nobody knows how long they take start no more."""
     started_after: float = 0.2
     """An attempt that still runs after so long is announced as started; shorter ones only end."""
 

@@ -1,10 +1,10 @@
-"""Dependencies: when a waiting task becomes ready, and when it can never run.
+"""Dependencies and start times: when a waiting task becomes ready, and when it can never run.
 
 What belongs here: which jobs wait for which, the longest path that remains after each. What must not:
-resources, order among what is ready.
+resources, order among what is ready, clocks.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
 from pilotfish.model.jobs import Dependency, When
 from pilotfish.model.states import FINAL, TaskState, Trigger
@@ -12,8 +12,13 @@ from pilotfish.scheduler.tasks import JobTasks
 
 __all__ = ["Graph"]
 
-_AWAITED = {When.succeeded: "succeed", When.failed: "fail", When.finished: "end"}
-_BROKEN = {When.succeeded: "did not succeed", When.failed: "did not fail", When.finished: "did not end"}
+_AWAITED = {When.succeeded: "succeed", When.failed: "fail", When.finished: "end", When.started: "start"}
+_BROKEN = {
+    When.succeeded: "did not succeed",
+    When.failed: "did not fail",
+    When.finished: "did not end",
+    When.started: "ended without having started",
+}
 _FINAL_BYTES = frozenset(int(state) for state in FINAL)
 
 
@@ -42,55 +47,82 @@ class Graph:
         """By job id: those whose tasks wait for one of its tasks each."""
         self._ended: set[int] = set()
         """Jobs whose end has been told to their dependents."""
+        self._one_by_one: set[int] = set()
+        """Jobs of which each task waits for tasks of others."""
         self._awaited: dict[int, int] = {}
         """By job id: on how many ends of whole jobs it still waits; a job with many is looked at when it is 0."""
+        self._start_dependents: dict[int, list[tuple[int, Dependency]]] = {}
+        """By job id: those that wait for the start of the job, or of one of its tasks each."""
+        self._started: set[tuple[int, int]] = set()
+        """Jobs that have been told that another one has started, with that one."""
+        self._gates: set[int] = set()
+        """Jobs whose start time has not come."""
         self._ends: list[tuple[JobTasks, int, int]] = []
         """Ends whose consequences are yet to be drawn: a list, because a chain may be longer than a stack."""
-        self.ranks: dict[int, int] = {}
-        """By job id: how many jobs the longest chain of dependants has, itself included (HEFT's upward rank
-        with equal durations)."""
+        self.ranks: dict[int, float] = {}
+        """By job id: the seconds that the longest chain of dependants takes, itself included (HEFT's upward rank;
+        Topcuoglu, Hariri and Wu, 2002). Durations that nobody has estimated count alike."""
+        self._seconds: dict[int, float] = {}
+        """By job id, what one of its tasks counts for."""
 
-    def add(self, jobs: Iterable[JobTasks]) -> list[JobTasks]:
+    def add(self, jobs: Iterable[JobTasks], *, gated: Container[int] = ()) -> list[JobTasks]:
         """Take in jobs that were submitted together; those that they depend on are known or among them.
 
-        Returns older jobs whose rank this has raised.
+        Those with an id in `gated` wait until :meth:`open_gate`. Returns older jobs whose rank this has raised.
         """
-        added = list(jobs)
+        added, first = list(jobs), not self._seconds
         self._ended.update(tasks.job.id for tasks in added if not tasks.unfinished)
+        known = [tasks.job.spec.estimate for tasks in added if tasks.job.spec.estimate is not None]
+        unknown = sum(known) / len(known) if known else 1.0
         for tasks in added:
-            job = tasks.job.id
+            job, estimate = tasks.job.id, tasks.job.spec.estimate
+            self._seconds[job] = unknown if estimate is None else estimate
             self._awaited[job] = 0
+            if job in gated:
+                self._gates.add(job)
+                self._awaited[job] = 1
             for dependency, on in self._dependencies(tasks):
                 if dependency.each:
+                    self._one_by_one.add(job)
+                if dependency.when is When.started:
+                    self._start_dependents.setdefault(on, []).append((job, dependency))
+                    if not dependency.each and self._holds(dependency, self._jobs[on], 0) is None:
+                        self._awaited[job] += 1
+                    else:
+                        self._started.add((job, on))
+                elif dependency.each:
                     self._task_dependents.setdefault(on, []).append(job)
                 else:
                     self._dependents.setdefault(on, []).append((job, dependency))
                     self._awaited[job] += on not in self._ended
-        for tasks in added:
+        for tasks in reversed(added):  # dependants mostly stand behind what they depend on
             self._rank(tasks.job.id)
-        return [raised for tasks in added for raised in self._raise_ranks(tasks)]
+        return [] if first else [raised for tasks in added for raised in self._raise_ranks(tasks)]
 
     def _after(self, job: int) -> list[int]:
-        return [later for later, _ in self._dependents.get(job, ())] + self._task_dependents.get(job, [])
+        starts = [later for later, _ in self._start_dependents.get(job, ())] if self._start_dependents else []
+        return [later for later, _ in self._dependents.get(job, ())] + self._task_dependents.get(job, []) + starts
 
     def _rank(self, job: int) -> None:
         """Compute the rank of a new job and of the new ones after it, depth first."""
         path = [job]
         while path:
             last = path[-1]
-            unknown = [] if last in self.ranks else [later for later in self._after(last) if later not in self.ranks]
+            after = [] if last in self.ranks else self._after(last)
+            unknown = [later for later in after if later not in self.ranks]
             path.extend(unknown)
             if not unknown:
                 path.pop()
-                self.ranks.setdefault(last, 1 + max((self.ranks[later] for later in self._after(last)), default=0))
+                longest = max([self.ranks[later] for later in after], default=0.0)
+                self.ranks.setdefault(last, self._seconds[last] + longest)
 
     def _raise_ranks(self, tasks: JobTasks) -> Iterator[JobTasks]:
         """Raise those of older jobs that a new one lengthens, and tell which."""
         lengthened = [tasks]
         while lengthened:
             last = lengthened.pop()
-            rank = 1 + self.ranks[last.job.id]
             for on in last.job.depends_on:
+                rank = self._seconds[on] + self.ranks[last.job.id]
                 if self.ranks[on] < rank and self._jobs[on].unfinished:
                     self.ranks[on] = rank
                     lengthened.append(self._jobs[on])
@@ -101,6 +133,34 @@ class Graph:
         for tasks in jobs:
             self._decide_all(tasks)
         self._go_on()
+
+    def open_gate(self, tasks: JobTasks) -> None:
+        """The start time of a job has come."""
+        if tasks.job.id in self._gates:
+            self._gates.discard(tasks.job.id)
+            self._awaited[tasks.job.id] -= 1
+            self.settle([tasks])
+
+    def is_gated(self, tasks: JobTasks) -> bool:
+        """Whether the job's start time is yet to come."""
+        return tasks.job.id in self._gates
+
+    def started(self, tasks: JobTasks, lo: int, hi: int) -> None:
+        """Tasks (of a job, from position to position) have been given to a node: decide what waits for that."""
+        if tasks.job.id in self._start_dependents:
+            self._tell_start(tasks, lo, hi)
+            self._go_on()
+
+    def _tell_start(self, tasks: JobTasks, lo: int, hi: int) -> None:
+        on = tasks.job.id
+        for job, dependency in self._start_dependents.get(on, ()):
+            later = self._jobs[job]
+            if dependency.each:
+                for position in range(lo, hi) if later.counts[TaskState.waiting] else ():
+                    self._decide_one(later, position)
+            elif (job, on) not in self._started and (holds := self._holds(dependency, tasks, 0)) is not None:
+                self._started.add((job, on))
+                self._told(later, dependency, on, holds=holds)
 
     def ended(self, ends: Iterable[tuple[JobTasks, int, int]]) -> None:
         """Tasks (of a job, from position to position) have become final: decide what that decides."""
@@ -115,6 +175,8 @@ class Graph:
                 if later.counts[TaskState.waiting]:
                     for position in range(lo, hi):
                         self._decide_one(later, position)
+            if self._start_dependents:
+                self._tell_start(tasks, lo, hi)
             if not tasks.unfinished and tasks.job.id not in self._ended:
                 self._tell_end(tasks)
 
@@ -122,12 +184,16 @@ class Graph:
         """Tell those that wait for a whole job that it has ended."""
         self._ended.add(tasks.job.id)
         for job, dependency in self._dependents.get(tasks.job.id, ()):
-            later = self._jobs[job]
-            self._awaited[job] -= 1
-            if not self._holds(dependency, tasks, 0):
-                self._skip(later, 0, later.count, self._reason(dependency, tasks.job.id))
-            elif not self._awaited[job]:
-                self._decide_all(later)
+            holds = bool(self._holds(dependency, tasks, 0))
+            self._told(self._jobs[job], dependency, tasks.job.id, holds=holds)
+
+    def _told(self, later: JobTasks, dependency: Dependency, on: int, *, holds: bool) -> None:
+        """One thing less that a job as a whole waits for."""
+        self._awaited[later.job.id] -= 1
+        if not holds:
+            self._skip(later, 0, later.count, self._reason(dependency, on))
+        elif not self._awaited[later.job.id]:
+            self._release(later) if later.job.id not in self._one_by_one else self._decide_all(later)
 
     def reopened(self, tasks: JobTasks) -> None:
         """Tasks of a job were revived: whoever waits for its end waits again, where it had ended."""
@@ -156,18 +222,25 @@ class Graph:
 
     def _decide_all(self, tasks: JobTasks) -> None:
         """Decide a whole job's waiting tasks, where its dependencies on whole jobs can be told."""
-        if not tasks.counts[TaskState.waiting]:
-            return
-        one_by_one = too_early = False
+        job = tasks.job.id
+        if not tasks.counts[TaskState.waiting] or (
+            self._awaited[job] and self._awaited[job] == len(tasks.job.depends_on)
+        ):
+            return  # nothing waits, or nothing that it waits for has been told
+        too_early = False
         for dependency, on in self._dependencies(tasks):
+            other = self._jobs[on]
             if dependency.each:
-                one_by_one = True
-                too_early = too_early or self._jobs[on].unfinished == self._jobs[on].count
-            elif self._holds(dependency, self._jobs[on], 0) is False:
+                too_early = too_early or (dependency.when is not When.started and other.unfinished == other.count)
+            elif self._holds(dependency, other, 0) is False:
                 self._skip(tasks, 0, tasks.count, self._reason(dependency, on))
                 return
-        if too_early or self._awaited[tasks.job.id]:
-            return
+        if not too_early and not self._awaited[job]:
+            self._release(tasks)
+
+    def _release(self, tasks: JobTasks) -> None:
+        """Let waiting tasks start, where what each of them waits for is there too."""
+        one_by_one = tasks.job.id in self._one_by_one
         for span in list(tasks.runs(0, tasks.count)):
             if tasks.states[span.lo] != TaskState.waiting:
                 continue
@@ -182,7 +255,7 @@ class Graph:
         """Decide one task, where it waits."""
         if tasks.states[position] != TaskState.waiting:
             return
-        ready = True
+        ready = tasks.job.id not in self._gates
         for dependency, on in self._dependencies(tasks):
             holds = self._holds(dependency, self._jobs[on], position)
             if holds is False:
@@ -205,6 +278,8 @@ class Graph:
 
     def _holds(self, dependency: Dependency, on: JobTasks, position: int) -> bool | None:
         """Whether a dependency holds; None while nobody can tell."""
+        if dependency.when is When.started:
+            return _has_started(on, position if dependency.each else None)
         if dependency.each:
             if on.states[position] not in _FINAL_BYTES:
                 return None
@@ -214,3 +289,18 @@ class Graph:
                 return None
             good = on.counts[TaskState.succeeded] == on.count
         return dependency.when is When.finished or good == (dependency.when is When.succeeded)
+
+
+def _has_started(on: JobTasks, position: int | None) -> bool | None:
+    """Whether a task, or each of a job, has been given to a node; None while nobody can tell."""
+    if position is not None:
+        if on.numbers.get(position) or on.states[position] == TaskState.succeeded:
+            return True
+        return False if on.states[position] in _FINAL_BYTES else None
+    missing = on.count - len(on.numbers) - on.kept
+    if missing <= 0:
+        return True
+    ended = on.count - on.unfinished - on.counts[TaskState.succeeded]
+    if on.unstarted and missing > ended:
+        return None
+    return None if any(_has_started(on, place) is None for place in range(on.count)) else False

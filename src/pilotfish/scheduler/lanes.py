@@ -6,13 +6,17 @@ asking the manager: about `queue_seconds` of work waits. The longer the tasks, t
 
 import math
 from collections import deque
+from collections.abc import Iterable
 
 from pilotfish.model.attempts import AttemptId
-from pilotfish.model.resources import Request, Slots
+from pilotfish.model.quantities import ONE
+from pilotfish.model.resources import Slots
+from pilotfish.scheduler.classes import RequestClass
+from pilotfish.scheduler.fit import Need, fits
 from pilotfish.scheduler.occupancy import Node
 from pilotfish.settings import Settings
 
-__all__ = ["Lane", "depth", "patience"]
+__all__ = ["Lane", "could_use", "depth", "patience"]
 
 _LONG = 0.5
 """Seconds from which on a task hides the round trip by itself."""
@@ -23,20 +27,30 @@ _LEAST_PATIENCE = 0.1
 class Lane:
     """One lane of a node."""
 
-    def __init__(self, node: Node, number: int, slots: Slots, request: Request | None) -> None:
-        """An empty lane; `request` is None for one that only holds attempts which nobody granted."""
+    __slots__ = (
+        "attempts", "beside", "cls", "due", "holds", "node", "number", "recalled", "since", "slots", "strangers"
+    )  # fmt: skip
+
+    def __init__(self, node: Node, number: int, slots: Slots, cls: RequestClass | None) -> None:
+        """An empty lane; `cls` is None for one that only holds attempts which nobody granted, or slots of another."""
         self.node = node
         self.number = number
         self.slots = slots
-        self.request = request
+        self.cls = cls
         self.attempts: deque[AttemptId] = deque()
         """Granted ones in their order; the first runs."""
         self.strangers: set[AttemptId] = set()
         """Attempts that the node holds and nobody granted: told to end, they hold the slots until then."""
         self.since = 0.0
         """When the first attempt began, as far as we know."""
+        self.due = math.inf
+        """When what it holds will probably have ended."""
+        self.holds = True
+        """Whether its slots are held: not while a pass decides whether it goes on."""
         self.recalled = False
         """Those that wait were asked back and nothing has ended since."""
+        self.beside: tuple[Lane, ...] = ()
+        """On other nodes, for attempts on several: they hold slots as long as this one does."""
 
     @property
     def empty(self) -> bool:
@@ -47,6 +61,21 @@ class Lane:
     def waiting(self) -> tuple[AttemptId, ...]:
         """Attempts behind the one that runs."""
         return tuple(self.attempts)[1:]
+
+
+def could_use(needs: Iterable[Need], lane: Lane) -> bool:
+    """Whether any would fit on the lane's node, were the lane closed."""
+    node, slots = lane.node, lane.slots
+    if not lane.holds:
+        return any(fits(need, node) for need in needs)
+    if slots.amount >= ONE and all(need.plain for need in needs):  # the usual case: counting is enough
+        whole, memory = node.cores.whole + len(slots.cores), node.free_memory + (slots.memory or 0)
+        return any(need.whole <= whole and need.memory <= memory for need in needs)
+    node.give(slots)
+    try:
+        return any(fits(need, node) for need in needs)
+    finally:
+        node.take(slots)
 
 
 def depth(typical_seconds: float | None, settings: Settings) -> int:

@@ -1,10 +1,127 @@
 """Who holds what on each node: taken when a lane opens, given back when it closes, never otherwise."""
 
+from bisect import bisect_left, insort
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Generic, TypeVar
+
 from pilotfish.errors import InternalError
 from pilotfish.model.quantities import ONE
-from pilotfish.model.resources import Inventory, Request, Slots
+from pilotfish.model.resources import Inventory, Slots
 
-__all__ = ["Node"]
+__all__ = ["Node", "Units"]
+
+_Id = TypeVar("_Id", bound=Hashable)
+
+
+class Units(Generic[_Id]):
+    """Things of one kind that are held whole, or in parts of one of them: the cores, or the GPUs, of a node.
+
+    Args:
+        domains: ids by memory domain, in each in the order in which they are given out.
+
+    """
+
+    def __init__(self, domains: Sequence[Sequence[_Id]]) -> None:
+        """Everything is free."""
+        self._ids = [unit for domain in domains for unit in domain]
+        self._rank = {unit: rank for rank, unit in enumerate(self._ids)}
+        self._domain = [n for n, domain in enumerate(domains) for _ in domain]
+        """By rank."""
+        self._left = [int(ONE)] * len(self._ids)
+        """By rank: what is free of each, in 1/10 000."""
+        self._free = [[self._rank[unit] for unit in domain] for domain in domains]
+        """By domain, ascending: the ranks of those that nobody uses any part of."""
+        self.whole = len(self._ids)
+        """How many those are."""
+        self.parts: dict[_Id, int] = {}
+        """Of those that are used in part: what is free of each, in 1/10 000."""
+
+    def __len__(self) -> int:
+        """How many there are, free or not."""
+        return len(self._ids)
+
+    @property
+    def any_free(self) -> bool:
+        """Whether any part of any is free."""
+        return bool(self.whole or self.parts)
+
+    def most_of_one(self) -> int:
+        """The largest part that is free of any one, in 1/10 000."""
+        return int(ONE) if self.whole else max(self.parts.values(), default=0)
+
+    def choose(self, wanted: int, near: int | None = None) -> tuple[_Id, ...]:
+        """So many whole ones that lie close together, from domain `near` where that has enough.
+
+        The domain with the least room that is enough, so that large rooms stay; else as few domains as possible.
+        There must be enough.
+        """
+        if len(self._free) == 1:
+            return self._named(self._free[0][:wanted])
+        enough = [n for n, free in enumerate(self._free) if len(free) >= wanted]
+        if near in enough:
+            return self._named(self._free[near or 0][:wanted])
+        if enough:
+            return self._named(min((self._free[n] for n in enough), key=len)[:wanted])
+        chosen: list[int] = []
+        for _, free in sorted(enumerate(self._free), key=lambda one: (one[0] != near, -len(one[1]))):
+            chosen += free[: wanted - len(chosen)]
+        return self._named(chosen)
+
+    def _named(self, ranks: Iterable[int]) -> tuple[_Id, ...]:
+        return tuple([self._ids[rank] for rank in ranks])
+
+    def choose_part(self, part: int) -> _Id | None:
+        """The fullest one of which so much is free, so that whole ones stay whole; None: there is none."""
+        rooms = [(free, self._rank[unit]) for unit, free in self.parts.items() if free >= part]
+        if rooms:
+            return self._ids[min(rooms)[1]]
+        return self._ids[min(filter(None, self._free), key=len)[0]] if self.whole else None
+
+    def domain(self, unit: _Id) -> int:
+        """The number of the domain that it lies in."""
+        return self._domain[self._rank[unit]]
+
+    def take(self, units: Iterable[_Id], amount: int) -> None:
+        """Hold all of each; or of one the `amount`, where that is less. Raises InternalError where somebody has it.
+
+        Here and in :meth:`give`, unknown ones are passed over: an agent of an earlier run may have had more.
+        """
+        each = min(amount, int(ONE))
+        for rank in self._ranks(units):
+            left = self._left[rank] = self._left[rank] - each
+            if left < 0:
+                raise InternalError(f"{self._ids[rank]} is held twice")
+            if left + each == ONE:
+                free = self._free[self._domain[rank]]
+                del free[bisect_left(free, rank)]
+                self.whole -= 1
+            self._note(rank, left)
+
+    def give(self, units: Iterable[_Id], amount: int) -> None:
+        """Let them go. Raises InternalError where nobody had them."""
+        each = min(amount, int(ONE))
+        for rank in self._ranks(units):
+            left = self._left[rank] = self._left[rank] + each
+            if left > ONE:
+                raise InternalError(f"{self._ids[rank]} is given back twice")
+            if left == ONE:
+                insort(self._free[self._domain[rank]], rank)
+                self.whole += 1
+            self._note(rank, left)
+
+    def _ranks(self, units: Iterable[_Id]) -> list[int]:
+        return [self._rank[unit] for unit in units if unit in self._rank]
+
+    def _note(self, rank: int, left: int) -> None:
+        """Remember, or forget, what is free in part."""
+        if 0 < left < ONE:
+            self.parts[self._ids[rank]] = left
+        elif self.parts:
+            self.parts.pop(self._ids[rank], None)
+
+    def free(self) -> Mapping[_Id, int]:
+        """What is free of each of which anything is, in 1/10 000."""
+        return {**self.parts, **{unit: int(ONE) for domain in self._free for unit in self._named(domain)}}
 
 
 class Node:
@@ -14,44 +131,56 @@ class Node:
         """Everything is free."""
         self.name = name
         self.inventory = inventory
-        self.free: dict[int, int] = dict.fromkeys(inventory.cores, int(ONE))
-        """By core id, in 1/10 000 cores."""
+        self.labels = frozenset(inventory.labels)
+        self.cores = Units(_domains(inventory))
+        gpus: dict[int, list[str]] = {}
+        for gpu in inventory.gpus:
+            gpus.setdefault(-1 if gpu.numa is None else gpu.numa, []).append(gpu.id)
+        self.gpus = Units(list(gpus.values()) or [[]])
+        self._near = list(gpus)
         self.free_memory = inventory.memory
-        self.whole = set(inventory.cores)
-        """Cores that nobody uses any part of."""
-        self.free_cores = len(inventory.cores) * int(ONE)
-        """The sum of `free`."""
+        """Bytes."""
+        self.resources = {name: int(amount) for name, amount in inventory.resources}
+        """What is free of custom ones."""
         self.lanes = 0
-        """How many are open, also those that hold neither cores nor memory."""
+        """How many are open, also those that hold nothing."""
+        self.closed = False
+        """Whether somebody has the node for itself."""
+        self.leaving = False
+        """Whether its allocation ends so soon that nothing starts any more."""
+
+    def near(self, gpu: str) -> int | None:
+        """The memory domain of a GPU, as cores count them; None: not known."""
+        domain = self._near[self.gpus.domain(gpu)]
+        return None if domain < 0 else domain
 
     def take(self, slots: Slots) -> None:
         """Hold slots. Raises InternalError where somebody else holds them."""
+        self.cores.take(slots.cores, slots.amount)
+        self.gpus.take(slots.gpus, slots.gpu_amount)
         self._change(slots, -1)
-        self.check()
 
     def give(self, slots: Slots) -> None:
-        """Let slots go."""
+        """Let slots go. Raises InternalError where nobody held them."""
+        self.cores.give(slots.cores, slots.amount)
+        self.gpus.give(slots.gpus, slots.gpu_amount)
         self._change(slots, 1)
-        self.check()
 
     def _change(self, slots: Slots, sign: int) -> None:
-        each = min(int(slots.amount), int(ONE))
-        for core in slots.cores:
-            if core in self.free:  # an agent of an earlier run may have had more
-                self.free[core] += sign * each
-                self.free_cores += sign * each
-                (self.whole.add if self.free[core] == ONE else self.whole.discard)(core)
-                if not 0 <= self.free[core] <= ONE:
-                    raise InternalError(f"core {core} of node {self.name} is held twice or given back twice")
+        for name, amount in slots.resources:
+            if name in self.resources:
+                self.resources[name] += sign * amount
         self.free_memory += sign * (slots.memory or 0)
         self.lanes -= sign
-
-    def check(self) -> None:
-        """Raise InternalError where the memory is given back twice; what an earlier agent gave may exceed ours."""
-        if self.free_memory > self.inventory.memory:
+        if slots.exclusive:
+            self.closed = sign < 0
+        if self.free_memory > self.inventory.memory:  # less than nothing is no error: an earlier agent had more
             raise InternalError(f"memory of node {self.name} is given back twice")
 
-    def could_hold(self, request: Request) -> bool:
-        """Whether the whole node, empty, is enough."""
-        enough = request.cores <= len(self.inventory.cores) * ONE
-        return enough and (request.memory or 0) <= self.inventory.memory
+
+def _domains(inventory: Inventory) -> Sequence[Sequence[int]]:
+    """The cores by memory domain; those of no domain together."""
+    known = set(inventory.cores)
+    domains = [[core for core in domain if core in known] for domain in inventory.numa]
+    rest = known.difference(*domains)
+    return [*domains, sorted(rest)] if rest or not domains else domains

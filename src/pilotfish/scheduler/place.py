@@ -1,105 +1,88 @@
-"""The pass: ready tasks in their order onto nodes, as grants; and what is asked back for those that come first.
+"""The pass: tasks that may start, in their order, onto nodes, as grants.
 
 A lane that has run empty goes on with the next task of its class, unless one that comes before it could use the
-lane's slots: then it closes. New lanes open for ready tasks strictly in their order, with one task each; only then
-are lanes filled with tasks that wait in them. The first class that does not fit reserves room on the node where
-the least is missing: those after it may use there only what is left beside it, so that a wide task is not
-starved by a stream of narrow ones.
+lane's slots: then it closes. New lanes open strictly in order until the first request that does not fit; room is
+reserved for that one, and those after it fill in where they do not delay it (:mod:`pilotfish.scheduler.reservation`).
+Only then are lanes filled with tasks that wait in them.
+
+A pass costs what has changed: what did not fit anywhere before is looked at again only on nodes where room has grown.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import heapq
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import TypeAlias
 
 import msgspec
 
-from pilotfish.errors import InternalError
 from pilotfish.model.attempts import AttemptId
-from pilotfish.model.changes import Grant
-from pilotfish.model.events import CloseLane, Command, Retract
-from pilotfish.model.quantities import ONE
-from pilotfish.model.resources import Request, Slots
+from pilotfish.model.changes import Grant, Part
+from pilotfish.model.events import CloseLane, Command
+from pilotfish.model.resources import Slots
 from pilotfish.model.states import Trigger
-from pilotfish.scheduler.fit import fit
-from pilotfish.scheduler.lanes import Lane, depth, patience
-from pilotfish.scheduler.limits import room
+from pilotfish.scheduler.classes import RequestClass
+from pilotfish.scheduler.fit import Need, fits, slots_for
+from pilotfish.scheduler.lanes import Lane, could_use, depth
 from pilotfish.scheduler.occupancy import Node
-from pilotfish.scheduler.queue import Queue
-from pilotfish.scheduler.tasks import JobTasks
+from pilotfish.scheduler.queue import Entry, Queue
+from pilotfish.scheduler.reservation import Reservation, Wait, wait_for
+from pilotfish.scheduler.rooms import Rooms
+from pilotfish.scheduler.tasks import JobTasks, Pool
 from pilotfish.settings import Settings
 
-__all__ = ["Placement", "Reservation"]
+__all__ = ["Placement"]
 
-_WORTH_SHARING = 0.02
-"""Seconds of waiting work: for less, asking it back takes longer than running it."""
+_FEW = 16
+"""Nodes that can be looked at each time. On larger clusters room is reserved on the best of the widest so many."""
+_LOOKS = 100
+"""Pools that one pass passes over because they would end too late, before it stops looking for shorter ones."""
 
-
-class Reservation:
-    """Room on a node that is kept for a request until it fits.
-
-    Lanes that together leave room for the request may go on and be filled again, in the order of their
-    numbers; all others run dry, so the request fits when they have. Cores are counted whole: two halves of
-    different cores leave none of them to a request for all but one.
-    """
-
-    def __init__(self, node: Node, request: Request, lanes: Mapping[int, Lane]) -> None:
-        """Nobody else holds anything yet."""
-        self.node = node
-        self.request = request
-        self._lanes = lanes
-        self._beside: set[int] | None = None
-        """Numbers of the lanes that may go on; None until somebody asks."""
-        self._most_cores = len(node.free) - -(-request.cores // ONE)
-        self._cores: set[int] = set()
-        self._memory = node.inventory.memory - (request.memory or 0)
-
-    def lets_go_on(self, lane: Lane) -> bool:
-        """Whether a lane may get more work from those that come later."""
-        return lane.node is not self.node or lane.number in self._go_on()
-
-    def lets_open(self, node: Node, slots: Slots) -> bool:
-        """Whether those that come later may hold these slots for any time; if so, they are counted."""
-        if node is not self.node:
-            return True
-        self._go_on()
-        return self._spare(slots)
-
-    def _go_on(self) -> set[int]:
-        if self._beside is None:
-            self._beside = {number for number in sorted(self._lanes) if self._spare(self._lanes[number].slots)}
-        return self._beside
-
-    def _spare(self, slots: Slots) -> bool:
-        memory, cores = slots.memory or 0, self._cores.union(slots.cores)
-        if len(cores) > self._most_cores or memory > self._memory:
-            return False
-        self._cores = cores
-        self._memory -= memory
-        return True
+_Places: TypeAlias = list[tuple[Node, Slots]]
+_Candidate: TypeAlias = tuple[Entry, RequestClass, Iterator[Entry] | None]
+"""A pool's entry, its class, and the entries behind it, where they have been asked for."""
 
 
 class Placement:
     """Nodes and their lanes, and the decisions over them."""
 
-    def __init__(self, jobs: Mapping[int, JobTasks], queue: Queue, settings: Settings, epoch: int) -> None:
-        """Begin without nodes."""
+    def __init__(
+        self,
+        jobs: Mapping[int, JobTasks],
+        queue: Queue,
+        settings: Settings,
+        epoch: int,
+        *,
+        started: Callable[[JobTasks, int, int], None],
+    ) -> None:
+        """Begin without nodes; `started` is told of spans of tasks that were granted."""
         self._jobs, self._queue, self._settings, self._epoch = jobs, queue, settings, epoch
+        self._started = started
         self.nodes: dict[str, Node] = {}
+        self.rooms = Rooms()
         self.lanes: dict[str, dict[int, Lane]] = {}
         """By node and number: the open ones."""
         self.held: dict[AttemptId, tuple[str, int]] = {}
         """By granted attempt: the name of the node, which may be absent, and the number of the lane."""
-        self._by_request: dict[Request, dict[Lane, None]] = {}
-        self._spacious: dict[Node, None] = {}
-        """Nodes on which some part of some core is free."""
-        self._hungry: dict[Request, dict[Lane, None]] = {}
+        self.beside: dict[AttemptId, tuple[Part, ...]] = {}
+        """Of attempts on several nodes: what they hold on the others."""
+        self.loose: dict[AttemptId, list[Lane]] = {}
+        """Those parts, where the node of the attempt itself is absent."""
+        self.by_class: dict[RequestClass, dict[Lane, None]] = {}
+        self._grown: dict[Node, None] = {}
+        """Nodes on which room has appeared that not everybody has been offered yet."""
+        self._hungry: dict[RequestClass, dict[Lane, None]] = {}
         """Lanes that would have taken more, had anything of their class been ready."""
         self._out: list[Command] = []
         self._newest: dict[Lane, tuple[int, Grant]] = {}
         """By lane its newest grant of this pass, and where that stands in `_out`."""
-        self._shares: dict[JobTasks, int] = {}
-        """By job, how many of its ready tasks each lane of its class may get in this pass."""
-        self._idle = False
-        """Whether room has appeared that nobody has used yet."""
+        self._shares: dict[Pool, int] = {}
+        """By pool, how many of its tasks each lane of its class may get in this pass."""
+        self.time = 0.0
+        """Of the present pass."""
+        self.idle = False
+        """Whether room has appeared that nobody has used."""
         self.reservation: Reservation | None = None
+        self.reserved_for: RequestClass | None = None
         self.some_wait = False
         """Whether attempts may wait in some lane and could be asked back."""
 
@@ -112,130 +95,320 @@ class Placement:
             start: whether anything may start.
 
         """
-        self._out, self._newest, self._shares = [], {}, {}
-        if self.reservation is not None:  # its lanes have changed: choose again which of them may go on
-            self._reserve(self.reservation.request, self.reservation)
+        self._out, self._newest, self._shares, self.time, self.idle = [], {}, {}, now, False
         low = {lane: None for lane in touched if self.lanes.get(lane.node.name, {}).get(lane.number) is lane}
-        self.some_wait = self.some_wait or any(len(lane.attempts) > 1 for lane in low)
-        self._go_on_or_close([lane for lane in low if lane.empty], now, start=start)
+        for lane in low:
+            if len(lane.attempts) > 1:
+                self.some_wait = True
+            if self.reservation is not None and lane.node in self.reservation.nodes:
+                self.reservation.renew(now)
+        self._go_on_or_close([lane for lane in low if lane.empty], start=start)
         if start:
-            self._open_lanes(low, now)
-            for request in self._queue.take_fresh():
-                low.update(self._hungry.pop(request, {}))
+            fresh, self._queue.fresh = self._queue.fresh, {}
+            self._open_lanes(fresh, low)
+            for cls in fresh:
+                low.update(self._hungry.pop(cls, {}))
             for lane in low:
-                if lane.attempts:
-                    self._fill(lane, now)
-            if self._idle and self.some_wait:
-                self._share_out()
-        self._idle = False
+                if lane.attempts and lane.cls is not None:
+                    self._fill(lane, lane.cls)
         return self._out
 
-    def _go_on_or_close(self, empty: list[Lane], now: float, *, start: bool) -> None:
+    # Lanes that have run empty
+
+    def _go_on_or_close(self, empty: list[Lane], *, start: bool) -> None:
         """Give empty lanes the next task of their class where they may have it; first all that they held is free."""
         for lane in empty:
-            lane.node.give(lane.slots)
-            self._room_changed(lane.node)
+            for one in (lane, *lane.beside):
+                one.holds = False
+                one.node.give(one.slots)
+                self._grow(one.node)
         for lane in empty:
-            tasks = self._next_for(lane) if start else None
-            if tasks is not None:
-                self._take(lane)
-                self._grant(tasks, lane, 1, now)
+            pool = self._next_for(lane) if start else None
+            if pool is not None and fits(pool.cls.needs[0], lane.node):
+                lane.holds = True
+                lane.node.take(lane.slots)
+                self.rooms.update(lane.node)
+                self._grant(pool, lane, 1)
             else:
                 self._forget(lane)
-                self._idle = True
-                self._out.append(CloseLane(lane.node.name, lane.number))
+                self.idle = True
+                self._out.extend(CloseLane(one.node.name, one.number) for one in (lane, *lane.beside))
 
-    def _next_for(self, lane: Lane) -> JobTasks | None:
-        """The first job of the lane's class, unless one that comes before it could use the lane's slots."""
-        tasks = None if lane.request is None else self._queue.first(lane.request)
-        if tasks is None:
+    def _next_for(self, lane: Lane, waiting: int = 0) -> Pool | None:
+        """The first pool of the lane's class, unless one that comes before it could use the lane's slots.
+
+        `waiting`: how many of its tasks are to wait behind the one that runs; none: one is to run next.
+        """
+        cls = lane.cls
+        pool = None if cls is None or not cls.simple else self._queue.first(cls)
+        if pool is None or not self._in_time(lane.node, pool):
             return None
-        kept = self.reservation
-        for request in self._queue.in_order():
-            if request == lane.request:
+        most = lane.node.cores.whole + (len(lane.slots.cores) if lane.holds else 0)
+        for _, other in self._queue.order:
+            if other is cls:
                 break
-            if kept is not None and kept.request == request and not kept.lets_go_on(lane):
+            if other.least_cores <= most and could_use(other.needs, lane):
                 return None
-            if self._could_use(request, lane):
-                return None
-        return tasks
+        if self.reservation is None or self._queue.order[0][1] is cls:
+            return pool
+        ends = lane.due + waiting * (pool.tasks.typical_seconds or 0.0) if waiting else self._ends(pool)
+        return pool if self.reservation.admits(lane.node, lane.slots, ends, lane) else None
 
-    @staticmethod
-    def _could_use(request: Request, lane: Lane) -> bool:
-        """Whether a request would fit on the lane's node, were the lane closed; what an empty one held is free."""
-        if lane.empty:
-            return not isinstance(fit(request, lane.node), str)
-        lane.node.give(lane.slots)
-        fits = not isinstance(fit(request, lane.node), str)
-        lane.node.take(lane.slots)
-        return fits
+    # New lanes
 
-    def _open_lanes(self, low: dict[Lane, None], now: float) -> None:
-        """Open lanes for ready tasks in their order while there is room; `low` collects them."""
-        aside: set[Request] = set()
-        self.reservation, before = None, self.reservation
-        while (request := self._next_class(aside)) is not None:
-            tasks, slots = self._queue.first(request), self._room_for(request)
-            if tasks is not None and slots is not None:
-                lane = self.open(*slots, request)
-                self._grant(tasks, lane, 1, now)
-                low[lane] = None
+    def _open_lanes(self, fresh: Collection[RequestClass], low: dict[Lane, None]) -> None:
+        """Open lanes for tasks in their order while there is room; `low` collects them."""
+        head, passed = self._start_in_order(fresh, low)
+        if self.reservation is not None and not self._is_for(head):
+            self._keep_no_longer()
+            head, passed = self._start_in_order(fresh, low)
+        if head is not None:
+            self._reserve(head)
+            if self._grown or fresh:
+                self._backfill(head, fresh, low, passed=passed)
+        self._grown = {}
+
+    def _start_in_order(self, fresh: Collection[RequestClass], low: dict[Lane, None]) -> tuple[Pool | None, bool]:
+        """Start tasks until one does not fit: that one, and whether there was room and it would have ended too late."""
+        while (head := self._queue.head()) is not None:
+            anywhere = head.cls in fresh or head.cls in self._queue.fresh
+            places, passed = self._places(head, None if anywhere else self._grown, free=True)
+            if places is None:
+                return head, passed
+            self._open(head, places, low)
+        return None, False
+
+    def _backfill(self, head: Pool, fresh: Collection[RequestClass], low: dict[Lane, None], *, passed: bool) -> None:
+        """Start what comes after the first that does not fit, in order, where the reservation admits it.
+
+        With `passed`, there is room for the first, and it would end too late.
+        """
+        queue = self._queue
+        passed_over = {head}
+        nodes = self._grown if not fresh else self.rooms if len(self.rooms) <= _FEW else None
+        candidates: list[_Candidate] = [
+            (entry, cls, None)
+            for entry, cls in self._worth_a_try(nodes)
+            if (cls is not head.cls or passed)
+            and (cls in fresh or any(need.nodes > 1 or fits(need, node) for need in cls.needs for node in self._grown))
+        ]
+        while candidates and len(passed_over) <= _LOOKS:
+            entry, cls, rest = heapq.heappop(candidates)
+            pool, passed = entry[-1], True
+            if not queue.room(pool):  # what has started meanwhile has used up a limit
+                self._line_up(cls, candidates)
                 continue
-            if not aside:
-                self._reserve(request, before)
-            if tasks is not None and self._queue.is_fresh(request):
-                self._out.extend(self._recall_less_urgent(tasks))
-            aside.add(request)
+            if pool not in passed_over:
+                places, passed = self._places(pool, None if cls in fresh else self._grown, free=False)
+                if places is not None:
+                    self._open(pool, places, low)
+                    self._line_up(cls, candidates)
+                    continue
+                passed_over.add(pool)
+            if passed and self._shorter_ones_may_pass(cls):
+                rest = queue.following(cls) if rest is None else rest
+                following = next((other for other in rest if other[-1] not in passed_over), None)
+                if following is not None:
+                    heapq.heappush(candidates, (following, cls, rest))
+                elif self.reservation is not None:
+                    cls.refused_window = self.reservation.at - self.time
 
-    def _next_class(self, aside: set[Request]) -> Request | None:
-        """The first class that was not set aside; where no core is free, of those that need none."""
-        for request in self._queue.in_order():
-            if not aside or ((self._spacious or not request.cores) and request not in aside):
-                return request
+    def _line_up(self, cls: RequestClass, candidates: list[_Candidate]) -> None:
+        """Let a class stand among the candidates with its first pool, if there is one."""
+        first = self._queue.first(cls)
+        if first is not None:
+            heapq.heappush(candidates, (self._queue.entry(first), cls, None))
+
+    def _worth_a_try(self, nodes: Iterable[Node] | None) -> list[tuple[Entry, RequestClass]]:
+        """The classes for which there may be room on these nodes, with their first entries: a quick look at cores.
+
+        None: too many nodes to look at; then these are all classes.
+        """
+        kept, queue = self.reservation, self._queue
+        if nodes is None:
+            return list(queue.order)
+        nodes = list(nodes)
+        most = beside = max([node.cores.whole for node in nodes], default=-1)
+        window = math.inf
+        if kept is not None:
+            kept.look()
+            window = kept.at - self.time if kept.at < math.inf else -1.0
+            beside = max([kept.spare_cores(node) for node in nodes], default=-1)
+        if queue.least_cores > (most if queue.shortest <= window else beside):
+            return []
+        return [
+            (entry, cls)
+            for entry, cls in queue.order
+            if cls.least_cores <= (most if cls.shortest <= window else beside)
+        ]
+
+    def _shorter_ones_may_pass(self, cls: RequestClass) -> bool:
+        """Whether a pool of the class might be let through that is behind one which was not."""
+        if self.reservation is None:
+            return True
+        self.reservation.look()
+        window = self.reservation.at - self.time
+        return cls.shortest <= window < math.inf and cls.refused_window < window
+
+    def _places(self, pool: Pool, among: Iterable[Node] | None, *, free: bool) -> tuple[_Places | None, bool]:
+        """Nodes and slots for one task, of the first of its alternatives that fits; and whether any place was refused.
+
+        Args:
+            pool: of the task.
+            among: where to look; None: everywhere.
+            free: it comes before whatever there is a reservation for.
+
+        """
+        refused = False
+        for need in pool.cls.needs:
+            found: _Places = []
+            for node in self.rooms.tightest_first(need) if among is None or need.nodes > 1 else among:
+                if not fits(need, node):
+                    continue
+                slots = self._admitted(pool, need, node, free=free)
+                if slots is None:
+                    refused = True
+                    continue
+                found.append((node, slots))
+                if len(found) == need.nodes:
+                    return found, refused
+        return None, refused
+
+    def _admitted(self, pool: Pool, need: Need, node: Node, *, free: bool) -> Slots | None:
+        """The slots that a request which fits may have; None where it would be in the way or end too late."""
+        if not self._in_time(node, pool):
+            return None
+        kept = None if free else self.reservation
+        if kept is None:
+            return slots_for(need, node)
+        if not kept.may_admit(need, node, self._ends(pool)):
+            return None
+        slots = slots_for(need, node)
+        if kept.admits(node, slots, self._ends(pool)):
+            return slots
+        if need.most_cores > need.whole:
+            slots = slots_for(need, node, most_cores=need.whole)
+            return slots if kept.admits(node, slots, self._ends(pool)) else None
         return None
 
-    def _room_for(self, request: Request) -> tuple[Node, Slots] | None:
+    def _in_time(self, node: Node, pool: Pool) -> bool:
+        """Whether a task that starts on the node now is not known to outlast its allocation."""
+        end = node.inventory.ends_at
+        if end is None:
+            return True
+        seconds = pool.tasks.expected_seconds
+        return self.time + (self._settings.drain if seconds == math.inf else seconds) <= end
+
+    def _ends(self, pool: Pool) -> float:
+        """When a task of the pool that starts now will probably have ended."""
+        return self.time + pool.tasks.expected_seconds
+
+    def _is_for(self, head: Pool | None) -> bool:
+        """Whether the reservation is one for that pool's class, on nodes that are still there."""
         kept = self.reservation
-        for node in self._spacious if request.cores else self.nodes.values():
-            slots = fit(request, node)
-            if not isinstance(slots, str) and (kept is None or kept.lets_open(node, slots)):
-                return node, slots
-        return None
+        if kept is None or head is None or self.reserved_for is not head.cls:
+            return False
+        return all(self.nodes.get(node.name) is node and not node.leaving for node in kept.nodes)
 
-    def _fill(self, lane: Lane, now: float) -> None:
+    def _reserve(self, head: Pool) -> None:
+        """Keep room for the first that does not fit, and stay there as long as it is of the same class."""
+        kept = self.reservation
+        if kept is not None:
+            before = kept.at
+            kept.look()
+            if kept.at > before:  # some that would have been in the way before are not now
+                self._grown.update(dict.fromkeys(kept.nodes))
+            if kept.need.nodes == 1 or not self._grown:
+                return
+            self._keep_no_longer()  # one that has come free now may do as well as one that is kept
+        found = [(need, *self._earliest(need, head)) for need in head.cls.needs]
+        best = min((one for one in found if one[1]), key=lambda one: max(wait.at for wait in one[2]), default=None)
+        if best is not None:
+            lanes = {node: self.lanes[node.name] for node in best[1]}
+            self.reservation, self.reserved_for = Reservation(best[0], lanes, best[2]), head.cls
+
+    def _keep_no_longer(self) -> None:
+        """Give up the reservation; what nobody was let use on its nodes is offered to all."""
+        kept, self.reservation, self.reserved_for = self.reservation, None, None
+        for node in kept.nodes if kept is not None else ():
+            if self.nodes.get(node.name) is node:
+                self._grown[node] = None
+
+    def _earliest(self, need: Need, pool: Pool) -> tuple[list[Node], list[Wait]]:
+        """Where a request could probably start the earliest, and the wait for it on each of these nodes; or nowhere.
+
+        Of nodes that are ready by then, those that come last: the others may be of use to somebody meanwhile.
+        """
+        waits: list[tuple[float, int, Node, Wait]] = []
+        most = max(_FEW, 2 * need.nodes)
+        seconds = pool.tasks.expected_seconds
+        for node in self.rooms.widest_first():
+            if node.inventory.lacks(need.request) is None and not node.leaving:
+                wait = wait_for(need, node, self.lanes[node.name].values(), self.time)
+                end = node.inventory.ends_at
+                if end is None or seconds == math.inf or wait.at + seconds <= end:
+                    waits.append((wait.at, len(waits), node, wait))
+                if len(waits) == most:
+                    break
+        if len(waits) < need.nodes:
+            return [], []
+        at = sorted(waits)[need.nodes - 1][0]
+        ready = sorted((one for one in waits if one[0] <= at), key=lambda one: (-one[0], one[1]))[: need.nodes]
+        return [node for _, _, node, _ in ready], [wait for *_, wait in ready]
+
+    # What a lane holds
+
+    def _open(self, pool: Pool, places: _Places, low: dict[Lane, None]) -> None:
+        """Open a lane for one task, on several nodes one on each, and grant it."""
+        lanes = [self.open(node, slots, pool.cls if n == 0 else None) for n, (node, slots) in enumerate(places)]
+        lanes[0].beside = tuple(lanes[1:])
+        self._grant(pool, lanes[0], 1)
+        low[lanes[0]] = None
+
+    def _fill(self, lane: Lane, cls: RequestClass) -> None:
         """Let tasks wait in a lane that runs low."""
-        while lane.request is not None:
-            tasks = self._queue.first(lane.request)
-            if tasks is None:
-                self._hungry.setdefault(lane.request, {})[lane] = None
+        ahead = self._jobs[lane.attempts[0].job].typical_seconds
+        while cls.simple and depth(ahead, self._settings):  # short ones must not wait behind a long one
+            pool = self._queue.first(cls)
+            if pool is None:
+                self._hungry.setdefault(cls, {})[lane] = None
                 return
-            wanted = self._wanted(lane, tasks)
-            if not wanted or self._next_for(lane) is None:
+            wanted = self._wanted(lane, pool)
+            if not wanted or self._next_for(lane, waiting=wanted) is None:
                 return
-            self._grant(tasks, lane, wanted, now)
-            if room(tasks):
+            self._grant(pool, lane, wanted)
+            if self._queue.room(pool):
                 return
 
-    def _wanted(self, lane: Lane, tasks: JobTasks) -> int:
+    def _wanted(self, lane: Lane, pool: Pool) -> int:
         """How many more attempts may wait in a lane: none while enough do, and never the share of other lanes."""
-        if lane.recalled or lane.strangers or tasks.job.spec.max_parallel is not None:
+        tasks = pool.tasks
+        if lane.recalled or lane.strangers or tasks.job.spec.max_parallel is not None or tasks.job.spec.uses:
             return 0  # what waits would use up the limit of what runs
+        ahead = self._jobs[lane.attempts[0].job]
         target = 1 + depth(tasks.typical_seconds, self._settings)
-        if target > 1:  # short ones must not wait behind a long one
-            target = min(target, 1 + depth(self._jobs[lane.attempts[0].job].typical_seconds, self._settings))
+        if ahead is not tasks:
+            target = min(target, 1 + depth(ahead.typical_seconds, self._settings))
         if len(lane.attempts) > target // 2:
             return 0
-        share = self._shares.get(tasks)
+        share = self._shares.get(pool)
         if share is None:
-            share = self._shares[tasks] = -(-tasks.ready // len(self._by_request[tasks.job.spec.request]))
+            share = self._shares[pool] = -(-pool.size // len(self.by_class[pool.cls]))
         return min(target - len(lane.attempts), share)
 
-    def _grant(self, tasks: JobTasks, lane: Lane, most: int, now: float) -> None:
-        most = min(most, room(tasks))
+    def _grant(self, pool: Pool, lane: Lane, most: int) -> None:
+        most = min(most, self._queue.room(pool))
+        tasks, kept = pool.tasks, self.reservation
+        if kept is not None and (lane.node in kept.nodes or any(one.node in kept.nodes for one in lane.beside)):
+            if pool.cls is self.reserved_for:
+                self._keep_no_longer()
+            else:
+                kept.renew(self.time)
         place = (lane.node.name, lane.number)
+        parts = tuple([Part(one.node.name, one.number, one.slots) for one in lane.beside])
         if not lane.attempts:
-            lane.since = now
-        while most > 0 and (span := tasks.take_ready(most)) is not None:
+            lane.since = self.time
+        while most > 0 and (span := pool.take(most)) is not None:
             most -= len(span)
             number = tasks.numbers.get(span.lo, 0) + 1
             tasks.move_span(span.lo, span.hi, Trigger.grant)
@@ -244,9 +417,23 @@ class Placement:
                 tasks.numbers[position] = number
                 lane.attempts.append(attempt)
                 self.held[attempt] = place
-            self._say(lane, Grant(*place, lane.slots, tasks.job.id, span.lo, span.hi, number, self._epoch))
+                if parts:
+                    self.beside[attempt] = parts
+            self._say(lane, Grant(*place, lane.slots, tasks.job.id, span.lo, span.hi, number, self._epoch, parts))
+            self._started(tasks, span.lo, span.hi)
         self.some_wait = self.some_wait or len(lane.attempts) > 1
-        self._queue.first(tasks.job.spec.request)
+        self.expect(lane)
+        self._queue.first(pool.cls)
+
+    def expect(self, lane: Lane) -> None:
+        """Reckon again when a lane will probably have ended what it holds."""
+        if lane.attempts:
+            tasks = self._jobs[lane.attempts[0].job]
+            lane.due = lane.since + tasks.expected_seconds
+            if len(lane.attempts) > 1:
+                lane.due += (len(lane.attempts) - 1) * (tasks.typical_seconds or 0.0)
+        for one in lane.beside:
+            one.due = lane.due
 
     def _say(self, lane: Lane, grant: Grant) -> None:
         """Say a grant, in one with the lane's newest where they are neighbours."""
@@ -258,114 +445,72 @@ class Placement:
             self._out.append(grant)
         self._newest[lane] = (at, grant)
 
+    # Nodes
+
     def join(self, node: Node) -> None:
         """Take in a node, in the place of what was known under its name."""
         self.drop(node.name)
         self.nodes[node.name], self.lanes[node.name] = node, {}
-        self._room_changed(node)
-        self._idle = True
+        self._grow(node)
+        self.idle = True
 
-    def open(self, node: Node, slots: Slots, request: Request | None, number: int | None = None) -> Lane:
+    def open(self, node: Node, slots: Slots, cls: RequestClass | None, number: int | None = None) -> Lane:
         """Open a lane; by default under the lowest number that is free on the node."""
         by_number = self.lanes[node.name]
         if number is None:
-            number = next(n for n in range(len(by_number) + 1) if n not in by_number)
-        lane = by_number[number] = Lane(node, number, slots, request)
-        if request is not None:
-            self._by_request.setdefault(request, {})[lane] = None
-        self._take(lane)
+            number = len(by_number)
+            if number in by_number:
+                number = next(n for n in range(number) if n not in by_number)
+        lane = by_number[number] = Lane(node, number, slots, cls)
+        if cls is not None:
+            self.by_class.setdefault(cls, {})[lane] = None
+        node.take(slots)
+        self.rooms.update(node)
         return lane
 
-    def _take(self, lane: Lane) -> None:
-        lane.node.take(lane.slots)
-        self._room_changed(lane.node)
+    def room_changed(self, node: Node) -> None:
+        """Something else than a lane's end has made room on the node."""
+        self._grow(node)
 
-    def _room_changed(self, node: Node) -> None:
-        if node.free_cores:
-            self._spacious[node] = None
-        else:
-            self._spacious.pop(node, None)
+    def _grow(self, node: Node) -> None:
+        self._grown[node] = None
+        self.rooms.update(node)
 
     def drop(self, name: str) -> None:
         """Forget a node and its lanes; what they held is the caller's to settle."""
         for lane in list(self.lanes.get(name, {}).values()):
+            if lane.beside and lane.attempts:  # they are held until somebody tells what has become of the attempt
+                self.loose[lane.attempts[0]], lane.beside = list(lane.beside), ()
             self._forget(lane)
         self.lanes.pop(name, None)
         node = self.nodes.pop(name, None)
         if node is not None:
-            self._spacious.pop(node, None)
-            if self.reservation is not None and self.reservation.node is node:
-                self.reservation = None
+            self.rooms.remove(node)
+            self._grown.pop(node, None)
+            for lane in self.all_lanes() if self.beside else ():
+                lane.beside = tuple(one for one in lane.beside if one.node is not node)
+
+    def let_go(self, attempt: AttemptId) -> None:
+        """An attempt on several nodes is over: what it held on those that are here without its own is free."""
+        self.beside.pop(attempt, None)
+        for lane in self.loose.pop(attempt, ()):
+            if self.nodes.get(lane.node.name) is lane.node:
+                lane.node.give(lane.slots)
+                self._grow(lane.node)
+                self._forget(lane)
 
     def _forget(self, lane: Lane) -> None:
-        del self.lanes[lane.node.name][lane.number]
-        if lane.request is not None:
-            del self._by_request[lane.request][lane]
-            self._hungry.get(lane.request, {}).pop(lane, None)
-
-    def _reserve(self, request: Request, before: Reservation | None) -> None:
-        """Keep room where the least is missing, among nodes that could ever hold the request; and stay there."""
-        if before is not None and before.request == request:
-            self.reservation = Reservation(before.node, request, self.lanes[before.node.name])
-        elif able := [node for node in self.nodes.values() if node.could_hold(request)]:
-            best = max(able, key=lambda node: (len(node.whole), node.free_memory))
-            self.reservation = Reservation(best, request, self.lanes[best.name])
-
-    def _share_out(self) -> None:
-        """Ask back half of what waits in the longest lane of a class of which nothing is ready, where room is idle."""
-        for request, lanes in self._by_request.items():
-            asked = [lane for lane in lanes if not lane.recalled and len(lane.attempts) > 1]
-            if not asked or self._queue.first(request) is not None or self._room_for(request) is None:
-                continue
-            lane = max(asked, key=lambda lane: len(lane.attempts))
-            waiting = lane.waiting
-            if len(waiting) * (self._jobs[waiting[0].job].typical_seconds or 0.0) > _WORTH_SHARING:
-                self._out.append(Retract(lane.node.name, lane.number, waiting[len(waiting) // 2 :]))
-
-    def _recall_less_urgent(self, first: JobTasks) -> Iterator[Retract]:
-        """Ask back what waits in lanes and is less urgent than a job that must wait."""
-        urgency = first.job.spec.priority
-        if urgency == self._queue.lowest_priority:
-            return
-        for lane in self.all_lanes():
-            if lane.recalled or len(lane.attempts) < 2:
-                continue
-            later = [attempt for attempt in lane.waiting if self._priority(attempt) < urgency]
-            if later:
-                lane.recalled = True
-                yield Retract(lane.node.name, lane.number, tuple(later))
-
-    def recall_stuck(self, now: float) -> Iterator[Retract]:
-        """Ask back what waits behind an attempt that runs much longer than its like."""
-        self.some_wait = False
-        for lane in self.all_lanes():
-            if lane.recalled or len(lane.attempts) < 2:
-                continue
-            self.some_wait = True
-            if now >= lane.since + patience(self._jobs[lane.attempts[0].job].typical_seconds):
-                lane.recalled = True
-                yield Retract(lane.node.name, lane.number, lane.waiting)
+        self.lanes.get(lane.node.name, {}).pop(lane.number, None)
+        if lane.cls is not None:
+            of_class = self.by_class[lane.cls]
+            del of_class[lane]
+            if not of_class:
+                del self.by_class[lane.cls]
+            self._hungry.get(lane.cls, {}).pop(lane, None)
+        for other in lane.beside:
+            self._forget(other)
 
     def all_lanes(self) -> Iterator[Lane]:
         """The open lanes of all nodes."""
         for by_number in self.lanes.values():
             yield from by_number.values()
-
-    def _priority(self, attempt: AttemptId) -> int:
-        return self._jobs[attempt.job].job.spec.priority
-
-    def check(self) -> None:
-        """Raise InternalError where lanes and what nodes count as held are not the same."""
-        for name, node in self.nodes.items():
-            left = dict.fromkeys(node.free, int(ONE))
-            memory = node.inventory.memory
-            for lane in self.lanes[name].values():
-                memory -= lane.slots.memory or 0
-                for core in left.keys() & lane.slots.cores:
-                    left[core] -= min(int(lane.slots.amount), int(ONE))
-            if left != node.free or memory != node.free_memory or min(left.values(), default=0) < 0:
-                raise InternalError(f"node {name} counts {node.free} as free, its lanes leave {left}")
-        in_lanes = [attempt for lane in self.all_lanes() for attempt in lane.attempts]
-        here = [attempt for attempt, (node, _) in self.held.items() if node in self.nodes]
-        if sorted(map(repr, in_lanes)) != sorted(map(repr, here)):
-            raise InternalError("attempts in lanes and attempts that are held are not the same")

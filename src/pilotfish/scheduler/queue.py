@@ -1,104 +1,184 @@
-"""Ready tasks in their order: by request class, and in each class by priority, rank and age of their jobs.
+"""Tasks that may start, in their order: by request class, and in each class by priority, rank and age of their jobs.
 
-A job stands in its class's queue as one entry however many of its tasks are ready, so that a pass works
-on classes and counts. What must not stand here: whether anything fits.
+A pool stands in its class's queue as one entry however many tasks are in it, so that a pass works on classes and
+counts. What must not stand here: whether anything fits.
 """
 
 import heapq
 import math
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
 
-from pilotfish.model.resources import Request
-from pilotfish.scheduler.limits import room
-from pilotfish.scheduler.tasks import JobTasks
+from pilotfish.scheduler.classes import RequestClass
+from pilotfish.scheduler.limits import Limits
+from pilotfish.scheduler.tasks import JobTasks, Pool
 
-__all__ = ["Queue"]
+__all__ = ["Entry", "Queue"]
 
-_Key = tuple[int, int, int]
-"""Minus priority, minus rank, job id: the smaller comes first."""
+Entry: TypeAlias = tuple[int, float, int, int, Pool]
+"""Minus priority, minus rank, job id, number of the pool, the pool: the smaller comes first, and no two are equal."""
+
+_Group: TypeAlias = tuple[RequestClass, tuple[tuple[str, int], ...]]
 
 
 class Queue:
-    """Jobs with ready tasks.
+    """Pools with tasks that may start.
 
     Args:
-        jobs: by id.
-        ranks: by job id, the longest path that remains.
+        ranks: by job id, the seconds of the longest path that remains.
+        limits: the named limits; a pool that one of them stops is set aside until something is given back.
 
     """
 
-    def __init__(self, jobs: Mapping[int, JobTasks], ranks: Mapping[int, int]) -> None:
+    def __init__(self, ranks: Mapping[int, float], limits: Limits) -> None:
         """Begin empty."""
-        self._jobs, self._ranks = jobs, ranks
-        self._heaps: dict[Request, list[_Key]] = {}
-        self._queued: dict[int, _Key] = {}
-        """By id of each queued job, where it stands; other entries of its in the heap are out of date."""
-        self._order: list[tuple[_Key, Request]] = []
+        self._ranks, self._limits = ranks, limits
+        self._heaps: dict[RequestClass, list[Entry]] = {}
+        self._queued: dict[Pool, Entry] = {}
+        """Where each queued pool stands; other entries of its in the heap are out of date."""
+        self._stopped: dict[_Group, list[Entry]] = {}
+        """Heaps of pools that some named limit stops, with those that ask for the same and use the same together."""
+        self._groups: dict[str, dict[_Group, None]] = {}
+        """By named limit: those of the groups that use it."""
+        self._aside: set[Pool] = set()
+        """The pools in them."""
+        self.order: list[tuple[Entry, RequestClass]] = []
         """Ascending: the first entry of each class. Kept, because most events change the first of one class only."""
-        self._heads: dict[Request, _Key] = {}
+        self._heads: dict[RequestClass, Entry] = {}
         """The same by class."""
-        self._fresh: dict[Request, None] = {}
+        self.fresh: dict[RequestClass, None] = {}
+        """Classes of which something was queued since the last pass."""
+        self.least_cores, self.shortest = math.inf, math.inf
+        """Least of all that were ever queued: whole cores of a task, and seconds that one is expected to take."""
         self.lowest_priority = math.inf
         """Of all jobs that there ever were: nothing that a lane holds can be less urgent."""
 
-    def key(self, tasks: JobTasks) -> _Key:
-        """Where the job stands among others."""
-        return (-tasks.job.spec.priority, -self._ranks.get(tasks.job.id, 1), tasks.job.id)
+    def entry(self, pool: Pool) -> Entry:
+        """Where the pool stands among others."""
+        job = pool.tasks.job
+        return (-job.spec.priority, -self._ranks.get(job.id, 0.0), job.id, pool.number, pool)
 
-    def push(self, tasks: JobTasks) -> None:
-        """Queue a job where it has tasks that may start and is not queued yet."""
-        if tasks.job.id not in self._queued and room(tasks):
-            self._fresh[tasks.job.spec.request] = None
-            self._insert(tasks)
+    def room(self, pool: Pool) -> int:
+        """How many tasks of the pool may be granted now, whatever is free."""
+        tasks, spec = pool.tasks, pool.tasks.job.spec
+        rooms = pool.size
+        if spec.max_parallel is not None:
+            rooms = max(0, min(rooms, spec.max_parallel - tasks.granted))
+        if spec.uses and (room := self._limits.room(spec.uses)) is not None:
+            rooms = min(rooms, room)
+        return rooms
+
+    def push(self, pool: Pool) -> None:
+        """Queue a pool where it has tasks that may start and is not queued yet."""
+        if pool.size and pool not in self._queued:
+            if self.room(pool):
+                self._insert(pool)
+            else:
+                self._set_aside(pool)
+
+    def push_all(self, tasks: JobTasks) -> None:
+        """Queue what a job has to queue."""
+        for pool in tasks.pools():
+            self.push(pool)
 
     def rank_changed(self, tasks: JobTasks) -> None:
         """Let a job, where it is queued, stand where its rank now puts it."""
-        if tasks.job.id in self._queued:
-            self._insert(tasks)
+        for pool in tasks.pools():
+            if pool in self._queued:
+                self._insert(pool)
 
-    def _insert(self, tasks: JobTasks) -> None:
-        key = self._queued[tasks.job.id] = self.key(tasks)
-        heapq.heappush(self._heaps.setdefault(tasks.job.spec.request, []), key)
-        self._reorder(tasks.job.spec.request)
+    def given_back(self, uses: Mapping[str, int]) -> None:
+        """Something of these limits is free again: queue as many of those that they stop as that lets start."""
+        for name in uses:
+            for group in list(self._groups.get(name, ())):
+                stopped = self._stopped[group]
+                room = self._limits.room(dict(group[1]))
+                room = len(stopped) if room is None else room
+                while stopped and room > 0:
+                    pool = heapq.heappop(stopped)[-1]
+                    self._aside.discard(pool)
+                    if pool.size and pool not in self._queued:
+                        self._insert(pool)
+                        room -= 1
+                if not stopped:
+                    del self._stopped[group]
+                    for used, _ in group[1]:
+                        del self._groups[used][group]
 
-    def first(self, request: Request) -> JobTasks | None:
-        """The first job of a class that may start a task; those that may not leave the queue until pushed again.
+    def limits_changed(self) -> None:
+        """There are other limits now."""
+        self.given_back(dict.fromkeys(list(self._groups), 1))
+
+    def _insert(self, pool: Pool) -> None:
+        cls, entry = pool.cls, self.entry(pool)
+        self._queued[pool] = entry
+        self.fresh[cls] = None
+        cls.refused_window = -1.0
+        cls.shortest = min(cls.shortest, pool.tasks.expected_seconds)
+        self.shortest = min(self.shortest, cls.shortest)
+        self.least_cores = min(self.least_cores, cls.least_cores)
+        heapq.heappush(self._heaps.setdefault(cls, []), entry)
+        self._reorder(cls)
+
+    def _set_aside(self, pool: Pool) -> None:
+        """Remember a pool that a named limit stops. One that its own limit stops is pushed again when a task ends."""
+        uses = pool.tasks.job.spec.uses
+        if not uses or not pool.size or pool in self._aside or self._limits.lacking(uses) is None:
+            return
+        group = (pool.cls, tuple(uses.items()))
+        self._aside.add(pool)
+        heapq.heappush(self._stopped.setdefault(group, []), self.entry(pool))
+        for name in uses:
+            self._groups.setdefault(name, {})[group] = None
+
+    def first(self, cls: RequestClass) -> Pool | None:
+        """The first pool of a class that may start a task; those that may not leave the queue until pushed again.
 
         To be called whenever tasks of the class have ceased to be ready, so that the order of classes is true.
         """
-        heap = self._heaps.get(request)
+        heap = self._heaps.get(cls)
         while heap:
-            key = heap[0]
-            up_to_date = self._queued.get(key[2]) == key
-            if up_to_date and room(self._jobs[key[2]]):
-                return self._jobs[key[2]]
-            if up_to_date:
-                del self._queued[key[2]]
+            entry = heap[0]
+            pool = entry[-1]
+            up_to_date = self._queued.get(pool) is entry
+            if up_to_date and self.room(pool):
+                return pool
             heapq.heappop(heap)
-            self._reorder(request)
-        self._heaps.pop(request, None)
+            if up_to_date:
+                del self._queued[pool]
+            self._reorder(cls)
+            if up_to_date:
+                self._set_aside(pool)
+        self._heaps.pop(cls, None)
         return None
 
-    def _reorder(self, request: Request) -> None:
-        before, heap = self._heads.get(request), self._heaps[request]
-        if before is not None and heap and heap[0] == before:
+    def head(self) -> Pool | None:
+        """The first of all pools that may start a task."""
+        while self.order:
+            pool = self.first(self.order[0][1])
+            if pool is not None and self.order[0][0][-1] is pool:
+                return pool
+        return None
+
+    def following(self, cls: RequestClass) -> Iterator[Entry]:
+        """The entries of a class in their order. The class must not change meanwhile."""
+        heap = self._heaps.get(cls, [])
+        frontier = [(heap[0], 0)] if heap else []
+        while frontier:
+            entry, at = heapq.heappop(frontier)
+            for child in (2 * at + 1, 2 * at + 2):
+                if child < len(heap):
+                    heapq.heappush(frontier, (heap[child], child))
+            if self._queued.get(entry[-1]) is entry and self.room(entry[-1]):
+                yield entry
+
+    def _reorder(self, cls: RequestClass) -> None:
+        before, heap = self._heads.get(cls), self._heaps[cls]
+        if before is not None and heap and heap[0] is before:
             return
         if before is not None:
-            del self._order[bisect_left(self._order, (before,))], self._heads[request]
+            del self.order[bisect_left(self.order, (before,))], self._heads[cls]
         if heap:
-            self._heads[request] = heap[0]
-            insort(self._order, (heap[0], request))
-
-    def in_order(self) -> Iterator[Request]:
-        """Classes with queued jobs, in the order of their first ones."""
-        return (request for _, request in self._order)
-
-    def is_fresh(self, request: Request) -> bool:
-        """Whether a job of the class was queued since :meth:`take_fresh`."""
-        return request in self._fresh
-
-    def take_fresh(self) -> Iterable[Request]:
-        """Classes of which a job was queued since this was asked last."""
-        fresh, self._fresh = self._fresh, {}
-        return fresh
+            self._heads[cls] = heap[0]
+            insort(self.order, (heap[0], cls))

@@ -1,30 +1,76 @@
-"""What the end of an attempt makes of its task: one small function, no state."""
+"""What the end of an attempt makes of its task: small functions, no state."""
+
+from typing import NamedTuple
 
 from pilotfish.model.attempts import Report
+from pilotfish.model.jobs import OnLost, Retries
 from pilotfish.model.states import Outcome, Trigger
 
-__all__ = ["consequence"]
+__all__ = ["LOSSES_IN_COMPANY", "Consequence", "History", "consequence", "delay"]
 
-_NOT_THE_TASKS_FAULT = frozenset({Outcome.lost, Outcome.preempted, Outcome.interrupted, Outcome.cancelled})
+_TWICE = "the end of an allocation has ended it twice: it may need a longer one"
+_MOST_GROWTHS = 100
+"""Of a delay; by then it is longer than anybody waits, and not yet more than a number can be."""
+
+LOSSES_IN_COMPANY = 2
+"""Losses of a task that may be its neighbours' fault; it runs alone from then on."""
 
 
-def consequence(report: Report, *, tries: int, losses: int, retries: int, crash_limit: int) -> tuple[Trigger, bool]:
-    """The trigger for the task, and whether the attempt uses up one of its tries.
+class History(NamedTuple):
+    """What has happened to a task before the attempt that has just ended."""
+
+    tries: int = 0
+    """Charged attempts since it was submitted or revived."""
+    losses: int = 0
+    """Attempts since then whose end nobody witnessed."""
+    preemptions: int = 0
+    """Attempts that the end of an allocation has ended."""
+
+
+class Consequence(NamedTuple):
+    """What becomes of the task."""
+
+    trigger: Trigger
+    charged: bool = False
+    """It uses up one of the task's tries."""
+    held: str = ""
+    """Why it is held from now on; empty: it is not."""
+
+
+def consequence(report: Report, past: History, *, retries: Retries, on_lost: OnLost, crash_limit: int) -> Consequence:
+    """What the end of an attempt makes of its task.
 
     Args:
         report: how the attempt ended.
-        tries: charged attempts before this one.
-        losses: attempts before this one whose end nobody witnessed.
-        retries: tries that the user allows after the first.
-        crash_limit: losses after which a task has failed, so that one which kills its keeper does not do so for ever.
+        past: of the task, before.
+        retries: when the user wants it tried again.
+        on_lost: what the user wants after an end that nobody witnessed.
+        crash_limit: losses alone on a node after which a task has failed: it is probably what kills its keeper.
 
     """
     if report.succeeded:
-        return Trigger.succeed, True
+        return Consequence(Trigger.succeed, charged=True)
     if report.outcome is Outcome.cancelled:
-        return Trigger.cancel, False
-    if report.outcome is Outcome.lost and losses + 1 >= crash_limit:
-        return Trigger.fail, False
-    if report.outcome in _NOT_THE_TASKS_FAULT:
-        return Trigger.give_back, False
-    return (Trigger.fail if tries >= retries else Trigger.give_back), True
+        return Consequence(Trigger.cancel)
+    if report.outcome is Outcome.lost:
+        return _after_loss(past.losses + 1, on_lost, crash_limit)
+    if report.outcome in (Outcome.preempted, Outcome.interrupted):
+        twice = report.outcome is Outcome.preempted and past.preemptions % 2
+        return Consequence(Trigger.give_back, held=_TWICE if twice else "")
+    ending = report.code if report.outcome is Outcome.exited else report.outcome.value
+    again = past.tries < retries.count and (not retries.retry_on or ending in retries.retry_on)
+    later = Trigger.postpone if retries.delay else Trigger.give_back
+    return Consequence(later if again else Trigger.fail, charged=True)
+
+
+def _after_loss(losses: int, on_lost: OnLost, crash_limit: int) -> Consequence:
+    if on_lost is OnLost.fail or losses >= LOSSES_IN_COMPANY + crash_limit:
+        return Consequence(Trigger.fail)
+    held = "nobody witnessed the end of its last attempt" if on_lost is OnLost.hold else ""
+    return Consequence(Trigger.give_back, held=held)
+
+
+def delay(retries: Retries, tries: int) -> float:
+    """Seconds before the next try of a task that has used up so many."""
+    grown = retries.delay * retries.backoff ** min(tries - 1, _MOST_GROWTHS)
+    return grown if retries.max_delay is None else min(grown, retries.max_delay)

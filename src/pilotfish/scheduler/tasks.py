@@ -1,22 +1,58 @@
 """What is known of the tasks of one job: a byte of state for each, and more only for those that have run.
 
-What belongs here: state and its counts. What must not: why it changes.
+What belongs here: states and flags, their counts, and which tasks may start. What must not: why they change.
 """
 
 import heapq
+import math
 import re
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from pilotfish.model.jobs import Job, Span
 from pilotfish.model.states import FINAL, TaskState, Trigger, follow
+from pilotfish.scheduler.classes import Durations, RequestClass
 
-__all__ = ["JobTasks"]
+__all__ = ["JobTasks", "Pool"]
 
-_REMEMBERED = 15
-"""Durations of which the median is taken: enough to be robust, few enough to follow a change."""
 _RUN = re.compile(b"|".join(b"\\x%02x+" % state for state in TaskState))
 """Finds the runs of a million tasks in milliseconds, however many there are."""
+_IS_FINAL = [int(state in FINAL) for state in sorted(TaskState)]
+_STATES = tuple(sorted(TaskState))
+_GRANTED = (TaskState.running, TaskState.stopping)
+_READY = TaskState.ready
+
+
+class Pool:
+    """Tasks of one job that ask for the same and may start: they are ready, and not held."""
+
+    __slots__ = ("cls", "number", "size", "spans", "tasks")
+
+    def __init__(self, tasks: "JobTasks", cls: RequestClass, number: int) -> None:
+        """Nobody is in it."""
+        self.tasks = tasks
+        self.cls = cls
+        self.number = number
+        """Among those of its job; 0 is for what the job asks for, others for tasks that need something else."""
+        self.size = 0
+        """How many tasks are in it."""
+        self.spans: list[tuple[int, int]] = []
+        """A heap; together its spans hold at least the positions that are in the pool."""
+
+    def take(self, most: int) -> Span | None:
+        """The first positions that share their attempt number, at most `most`; the caller grants them."""
+        tasks = self.tasks
+        while self.spans:
+            lo, hi = heapq.heappop(self.spans)
+            if hi - lo == 1 and tasks.states[lo] == _READY and not tasks.has_exceptions:
+                return Span(lo, hi)
+            first = tasks.next_startable(self, lo, hi)
+            if first is None:
+                continue
+            end = tasks.end_of_startable(self, first, min(hi, first + most))
+            if end < hi:
+                heapq.heappush(self.spans, (end, hi))
+            return Span(first, end)
+        return None
 
 
 class JobTasks:
@@ -24,33 +60,59 @@ class JobTasks:
 
     Args:
         job: theirs.
+        cls: what they ask for.
         totals: by state, the tasks of all jobs; kept true with every change.
+        held_changed: is told by how many more tasks of the job are held by nodes; None: nobody wants to know.
 
     """
 
-    def __init__(self, job: Job, totals: list[int]) -> None:
+    def __init__(
+        self,
+        job: Job,
+        cls: RequestClass,
+        totals: list[int],
+        held_changed: Callable[[Mapping[str, int], int], None] | None = None,
+    ) -> None:
         """All tasks wait."""
         self.job = job
         self._totals = totals
+        self._held_changed = held_changed if job.spec.uses else None
         totals[TaskState.waiting] += job.spec.count
         self.count = job.spec.count
         self.states = bytearray(self.count)
         self.counts = [0] * len(TaskState)
         self.counts[TaskState.waiting] = self.count
+        self.unfinished = self.count
+        """Tasks that are not final."""
+        self.kept = 0
+        """Tasks that succeeded in an earlier job."""
         self.numbers: dict[int, int] = {}
         """By position, of the newest attempt; absent: none yet."""
         self.tries: dict[int, int] = {}
         """By position, charged attempts since submission or revival."""
         self.losses: dict[int, int] = {}
-        self._ready: list[tuple[int, int]] = []
-        """A heap of spans; together they hold just the ready positions."""
-        self._durations: deque[float] = deque(maxlen=_REMEMBERED)
-        self._typical: float | None = None
+        self.shortages: dict[int, int] = {}
+        """By position, attempts since then that ran out of memory."""
+        self.preemptions: dict[int, int] = {}
+        """By position, attempts that the end of an allocation has ended."""
+        self.delayed: dict[int, float] = {}
+        """By position, when those that wait for their next try will have it."""
+        self.pool = Pool(self, cls, 0)
+        self._others: dict[RequestClass, Pool] = {}
+        self._moved: dict[int, Pool] = {}
+        """By position, the pool of those that are not in the job's main one."""
+        self._held = bytearray()
+        """By position, 1 for those that the user holds back; empty: nobody ever was."""
+        self._durations = Durations() if self.count > 1 else cls.durations
+        self.expected_seconds = self._expected(None)
+        """What an attempt probably takes at most: the estimate, else what was learned, else the limit; or infinite."""
 
     @property
-    def unfinished(self) -> int:
-        """Tasks that are not final."""
-        return self.count - sum(self.counts[state] for state in FINAL)
+    def has_exceptions(self) -> bool:
+        """Whether some tasks are held, or ask for something else than the others."""
+        return bool(self._held or self._moved)
+
+    # Counts
 
     @property
     def granted(self) -> int:
@@ -58,80 +120,159 @@ class JobTasks:
         return self.counts[TaskState.running] + self.counts[TaskState.stopping]
 
     @property
-    def ready(self) -> int:
-        """Tasks that could start."""
-        return self.counts[TaskState.ready]
+    def unstarted(self) -> int:
+        """Tasks that wait or are ready; some may have run before."""
+        return self.counts[TaskState.waiting] + self.counts[TaskState.ready]
 
     def state(self, position: int) -> TaskState:
         """The state of one task."""
         return TaskState(self.states[position])
 
-    def move(self, position: int, trigger: Trigger) -> TaskState:
-        """Change the state of one task as the table says."""
-        before = TaskState(self.states[position])
-        after = follow(before, trigger)
-        self.states[position] = after
-        self._count(before, after, 1)
-        if after is TaskState.ready:
-            heapq.heappush(self._ready, (position, position + 1))
-        return after
-
-    def move_span(self, lo: int, hi: int, trigger: Trigger) -> None:
-        """Change the state of tasks that are all in the same one."""
-        before = TaskState(self.states[lo])
-        after = follow(before, trigger)
-        self.states[lo:hi] = bytes([after]) * (hi - lo)
-        self._count(before, after, hi - lo)
-        if after is TaskState.ready:
-            heapq.heappush(self._ready, (lo, hi))
-
-    def restore(self, lo: int, hi: int, state: TaskState) -> None:
-        """Set what a record says, whatever was there."""
-        for span in list(self.runs(lo, hi)):
-            self._count(TaskState(self.states[span.lo]), state, len(span))
-        self.states[lo:hi] = bytes([state]) * (hi - lo)
-
-    def _count(self, before: TaskState, after: TaskState, tasks: int) -> None:
-        self.counts[before] -= tasks
-        self.counts[after] += tasks
-        self._totals[before] -= tasks
-        self._totals[after] += tasks
+    def is_held(self, position: int) -> bool:
+        """Whether the user holds a task back."""
+        return bool(self._held) and bool(self._held[position])
 
     def runs(self, lo: int, hi: int) -> Iterator[Span]:
         """The longest spans of one state each between `lo` and `hi`."""
         for run in _RUN.finditer(self.states, lo, hi):
             yield Span(*run.span())
 
-    def take_ready(self, most: int) -> Span | None:
-        """The first ready positions that share their attempt number, at most `most`; the caller grants them."""
-        while self._ready:
-            lo, hi = heapq.heappop(self._ready)
-            if self.states[lo] != TaskState.ready:  # cancelled meanwhile: cancellations come in whole runs
-                end = next(self.runs(lo, hi)).hi
-                if end < hi:
-                    heapq.heappush(self._ready, (end, hi))
+    def pools(self) -> Iterator[Pool]:
+        """All that there are."""
+        yield self.pool
+        yield from self._others.values()
+
+    def pool_of(self, position: int) -> Pool:
+        """The pool that a task is in when it may start."""
+        return self._moved.get(position, self.pool) if self._moved else self.pool
+
+    # Changes
+
+    def move(self, position: int, trigger: Trigger) -> TaskState:
+        """Change the state of one task as the table says."""
+        before = _STATES[self.states[position]]
+        after = follow(before, trigger)
+        self.states[position] = after
+        self._count(before, after, 1)
+        if _READY in (before, after):
+            self._startable_changed(position, position + 1, entered=after is _READY)
+        return after
+
+    def move_span(self, lo: int, hi: int, trigger: Trigger) -> None:
+        """Change the state of tasks that are all in the same one."""
+        before = _STATES[self.states[lo]]
+        after = follow(before, trigger)
+        self.states[lo:hi] = bytes([after]) * (hi - lo)
+        self._count(before, after, hi - lo)
+        if _READY in (before, after):
+            self._startable_changed(lo, hi, entered=after is _READY)
+
+    def restore(self, lo: int, hi: int, state: TaskState) -> None:
+        """Set what a record says, whatever was there. Nothing is made ready so."""
+        for span in list(self.runs(lo, hi)):
+            self._count(TaskState(self.states[span.lo]), state, len(span))
+        self.states[lo:hi] = bytes([state]) * (hi - lo)
+
+    def hold(self, lo: int, hi: int, *, held: bool) -> list[Span]:
+        """Hold tasks back, or let them go; the spans for which this is news, of tasks that have not ended."""
+        if not self._held:
+            self._held = bytearray(self.count)
+        changed = []
+        for span in list(self.runs(lo, hi)):
+            if self.states[span.lo] in FINAL:
                 continue
-            taken = next(self.runs(lo, min(hi, lo + most)))
-            end = self._same_number(taken)
-            if end < hi:
-                heapq.heappush(self._ready, (end, hi))
-            return Span(lo, end)
+            at = span.lo
+            while (at := self._held.find(not held, at, span.hi)) >= 0:
+                end = self._held.find(held, at, span.hi)
+                end = span.hi if end < 0 else end
+                if self.states[span.lo] == _READY and held:
+                    self._startable_changed(at, end, entered=False)
+                self._held[at:end] = bytes([held]) * (end - at)
+                if self.states[span.lo] == _READY and not held:
+                    self._startable_changed(at, end, entered=True)
+                changed.append(Span(at, end))
+                at = end
+        return changed
+
+    def ask_for(self, position: int, cls: RequestClass) -> None:
+        """Let a task that is not ready ask for something else from now on."""
+        if cls is self.pool.cls:
+            self._moved.pop(position, None)
+            return
+        if cls not in self._others:
+            self._others[cls] = Pool(self, cls, len(self._others) + 1)
+        self._moved[position] = self._others[cls]
+
+    def _count(self, before: TaskState, after: TaskState, tasks: int) -> None:
+        self.counts[before] -= tasks
+        self.counts[after] += tasks
+        self._totals[before] -= tasks
+        self._totals[after] += tasks
+        self.unfinished += tasks * (_IS_FINAL[before] - _IS_FINAL[after])
+        if self._held_changed is not None and (before in _GRANTED) != (after in _GRANTED):
+            self._held_changed(self.job.spec.uses, tasks if after in _GRANTED else -tasks)
+
+    # What may start
+
+    def _startable_changed(self, lo: int, hi: int, *, entered: bool) -> None:
+        """Tasks of a span have become ready, or are so no more."""
+        held = self._held.count(1, lo, hi) if self._held else 0
+        if held == hi - lo:
+            return
+        if not self._moved and not held:
+            self._enter(self.pool, lo, hi) if entered else self._leave(self.pool, hi - lo)
+            return
+        for position in range(lo, hi):
+            if not self.is_held(position):
+                pool = self.pool_of(position)
+                self._enter(pool, position, position + 1) if entered else self._leave(pool, 1)
+
+    @staticmethod
+    def _enter(pool: Pool, lo: int, hi: int) -> None:
+        pool.size += hi - lo
+        heapq.heappush(pool.spans, (lo, hi))
+
+    @staticmethod
+    def _leave(pool: Pool, tasks: int) -> None:
+        pool.size -= tasks
+
+    def next_startable(self, pool: Pool, lo: int, hi: int) -> int | None:
+        """The first position between `lo` and `hi` that is in the pool now."""
+        at = lo
+        while (at := self.states.find(_READY, at, hi)) >= 0:
+            if not (self._held or self._moved) or (not self.is_held(at) and self.pool_of(at) is pool):
+                return at
+            at += 1
         return None
 
-    def _same_number(self, span: Span) -> int:
-        if not self.numbers:
-            return span.hi
-        number = self.numbers.get(span.lo, 0)
-        return next((p for p in range(span.lo, span.hi) if self.numbers.get(p, 0) != number), span.hi)
+    def end_of_startable(self, pool: Pool, lo: int, hi: int) -> int:
+        """Where the run of positions from `lo` ends that are in the pool and have its attempt number."""
+        end = next(self.runs(lo, hi)).hi
+        if not (self.numbers or self._held or self._moved):
+            return end
+        number = self.numbers.get(lo, 0)
+        for position in range(lo + 1, end):
+            other = self.is_held(position) or self.pool_of(position) is not pool
+            if other or self.numbers.get(position, 0) != number:
+                return position
+        return end
+
+    # Time
 
     def measured(self, seconds: float) -> None:
-        """Learn how long an attempt took."""
-        self._durations.append(seconds)
-        self._typical = None
+        """Learn how long an attempt took, in seconds."""
+        self._durations.add(seconds)
+        if self.count > 1:
+            self.expected_seconds = self._expected(self._durations.likely)
 
     @property
     def typical_seconds(self) -> float | None:
-        """The median of the newest durations, None before there is one."""
-        if self._typical is None and self._durations:
-            self._typical = sorted(self._durations)[len(self._durations) // 2]
-        return self._typical
+        """The median of the newest durations; of a job of one task, that of all such jobs that ask for the same."""
+        return self._durations.typical
+
+    def _expected(self, learned: float | None) -> float:
+        spec = self.job.spec
+        if spec.estimate is not None:
+            return spec.estimate
+        limit = math.inf if spec.time is None else spec.time
+        return limit if learned is None else min(learned, limit)

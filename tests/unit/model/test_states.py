@@ -6,7 +6,9 @@ import pytest
 
 from pilotfish.errors import InternalError
 from pilotfish.model.jobs import Job, JobSpec
+from pilotfish.model.resources import Request
 from pilotfish.model.states import FINAL, TRANSITIONS, TaskState, Trigger, follow
+from pilotfish.scheduler.classes import RequestClass
 from pilotfish.scheduler.tasks import JobTasks
 
 S, T = TaskState, Trigger
@@ -39,7 +41,9 @@ ILLEGAL = [pair for pair in itertools.product(TaskState, Trigger) if pair not in
 
 def tasks_in(state: TaskState) -> tuple[JobTasks, list[int]]:
     totals = [0] * len(TaskState)
-    tasks = JobTasks(Job(1, JobSpec(name="a", command="true", directory="/", cwd="/")), totals)
+    tasks = JobTasks(
+        Job(1, JobSpec(name="a", command="true", directory="/", cwd="/")), RequestClass((Request(),)), totals
+    )
     tasks.restore(0, 1, state)
     return tasks, totals
 

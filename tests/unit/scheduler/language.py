@@ -4,8 +4,11 @@ A world hands events to a scheduler, performs its commands as agents would, reco
 MemoryStore, and has the scheduler check its invariants after each event.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
+
+import msgspec
 
 from pilotfish.model.attempts import AttemptId, LaneState, Report
 from pilotfish.model.changes import Change, Grant, Submit
@@ -16,7 +19,9 @@ from pilotfish.model.events import (
     Draining,
     Ended,
     Event,
+    Held,
     Kill,
+    Limited,
     NodeJoined,
     NodeLost,
     Restored,
@@ -29,11 +34,10 @@ from pilotfish.model.events import (
 )
 from pilotfish.model.jobs import Dependency, Job, JobSpec, RangeArray, Retries, When
 from pilotfish.model.quantities import ONE, Amount
-from pilotfish.model.resources import Inventory, Request, Slots
+from pilotfish.model.resources import Gpu, Inventory, Request, Slots
 from pilotfish.model.states import Outcome
 from pilotfish.scheduler.engine import Scheduler
-from pilotfish.scheduler.fit import fit
-from pilotfish.scheduler.limits import room
+from pilotfish.scheduler.fit import fits
 from pilotfish.settings import Settings
 from pilotfish.store.memory import MemoryStore
 
@@ -64,24 +68,27 @@ def job(
     cpus: float = 1,
     gib: float | None = None,
     priority: int = 0,
-    retries: int = 0,
+    retries: int | Retries = 0,
     most: int | None = None,
+    asks: Request | None = None,
+    **spec: Any,
 ) -> Job:
     """Job 3 is named j3; `after` holds numbers, or (number, when), or (number, when, each)."""
     entries: list[tuple[Any, ...]] = [entry if isinstance(entry, tuple) else (entry,) for entry in after]
-    spec = JobSpec(
+    body = JobSpec(
         name=f"j{number}",
         command="true",
         directory="/",
         cwd="/",
         array=None if tasks == 1 else RangeArray(0, tasks),
         after=tuple(Dependency(f"j{on}", *rest) for on, *rest in entries),
-        request=request(cpus, gib),
+        request=request(cpus, gib) if asks is None else asks,
         priority=priority,
-        retries=Retries(retries),
+        retries=Retries(retries) if isinstance(retries, int) else retries,
         max_parallel=most,
+        **spec,
     )
-    return Job(number, spec, depends_on=tuple(entry[0] for entry in entries))
+    return Job(number, body, depends_on=tuple(entry[0] for entry in entries))
 
 
 class Host:
@@ -143,15 +150,24 @@ class World:
         Where room is kept for the first that does not fit, only that one may not be overtaken.
         """
         scheduler = self.scheduler
-        placement, queue, jobs = scheduler._placement, scheduler._queue, scheduler._jobs  # noqa: SLF001 - not public
-        kept, ready = placement.reservation, [tasks for tasks in jobs.values() if room(tasks)]
+        book = scheduler._book  # noqa: SLF001 - not public
+        placement, queue, jobs = book.placement, book.queue, book.jobs
+        kept = placement.reservation
+        # A job that waits for starts may have become ready by the very grants that seem to have overtaken it.
+        known = [tasks for tasks in jobs.values() if all(one.when is not When.started for one in tasks.job.spec.after)]
+        ready = [pool for tasks in known for pool in tasks.pools() if queue.room(pool)]
         for grant in of_type(commands, Grant):
-            lane, key = placement.lanes[grant.node][grant.lane], queue.key(jobs[grant.job])
-            asking = {one.job.spec.request for one in ready if queue.key(one) < key}
-            if kept is not None and kept.node is lane.node:
-                asking &= {kept.request}
+            lane = placement.lanes[grant.node][grant.lane]
+            if lane.node.inventory.ends_at is not None:
+                continue  # whoever was overtaken may end too late
+            entry = queue.entry(jobs[grant.job].pool_of(grant.lo))
+            asking = {pool.cls for pool in ready if queue.entry(pool) < entry}
+            if kept is not None and lane.node in kept.nodes:
+                asking &= {placement.reserved_for}
             lane.node.give(lane.slots)
-            assert all(isinstance(fit(one, lane.node), str) for one in asking), f"{grant} has overtaken {asking}"
+            for cls in asking:
+                able = [need for need in cls.needs if need.nodes == 1 and fits(need, lane.node)]
+                assert not able, f"{grant} has overtaken {able[0].request}"
             lane.node.take(lane.slots)
 
     def submit(self, *jobs: Job, replaces: int | None = None) -> list[Command]:
@@ -159,8 +175,9 @@ class World:
         self.store.commit(submits)
         return self.tell(Submitted(submits))
 
-    def join(self, name: str = "n", *, cpus: int = 2, gib: int = 8) -> list[Command]:
-        self.hosts[name] = Host(name, inventory(cpus, gib))
+    def join(self, name: str = "n", *, cpus: int = 2, gib: int = 8, gpus: int = 0, **more: Any) -> list[Command]:
+        has = msgspec.structs.replace(inventory(cpus, gib), gpus=tuple(Gpu(str(n)) for n in range(gpus)), **more)
+        self.hosts[name] = Host(name, has)
         return self.reconnect(name)
 
     def reconnect(self, name: str = "n") -> list[Command]:
@@ -177,6 +194,16 @@ class World:
 
     def revive(self, number: int) -> list[Command]:
         return self.tell(Revived(number, 0, self.count(number)))
+
+    def hold(self, number: int, lo: int = 0, hi: int | None = None, *, held: bool = True) -> list[Command]:
+        return self.tell(Held(number, lo, self.count(number) if hi is None else hi, held))
+
+    def limit(self, **limits: int) -> list[Command]:
+        return self.tell(Limited(limits))
+
+    def wake(self) -> list[Command]:
+        self.woken_at = None
+        return self.tell(Woken())
 
     def drain(self, **how: bool) -> list[Command]:
         return self.tell(Draining(**how))
@@ -232,9 +259,9 @@ class World:
                 for lane, queue in host.lanes.items()
                 if queue
             ]
-            if not ends:
+            if not ends and (self.woken_at is None or not self.scheduler.unfinished):
                 return
-            time, name, lane = min(ends)
+            time, name, lane = min(ends, default=(math.inf, "", 0))
             if self.woken_at is not None and self.woken_at <= time:
                 self.now, self.woken_at = max(self.now, self.woken_at), None
                 self.tell(Woken())
@@ -268,8 +295,11 @@ class World:
         assert held is not None
         return held[2]
 
+    def lane(self, number: int, position: int = 0) -> int:
+        return next(n for _, n, attempt in self.running() if (attempt.job, attempt.position) == (number, position))
+
     def explain(self, number: int, position: int = 0) -> str:
-        return self.scheduler.explain(number, position, self.now)
+        return self.scheduler.explain(number, position, self.now).reason
 
     # Hosts
 
@@ -283,7 +313,7 @@ class World:
         if isinstance(command, Retract | Kill):
             self.asked.append(command)
         elif isinstance(command, CloseLane) and command.node in self.hosts:
-            assert not self.hosts[command.node].lanes.pop(command.lane), "a lane was closed over an attempt"
+            assert not self.hosts[command.node].lanes.pop(command.lane, ()), "a lane was closed over an attempt"
         elif isinstance(command, Grant) and command.node in self.hosts:
             self._start(self.hosts[command.node], command)
 

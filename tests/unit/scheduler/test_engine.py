@@ -1,5 +1,7 @@
 """Whole campaigns in virtual time, and what is true of the scheduler whatever happens to it."""
 
+from typing import Any
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -7,11 +9,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from pilotfish.model.attempts import AttemptId, Report
 from pilotfish.model.changes import Submit
-from pilotfish.model.events import Ended, NodeJoined, Submitted, Woken
-from pilotfish.model.jobs import Job, When
+from pilotfish.model.events import Ended, Held, Limited, NodeJoined, Submitted, Woken
+from pilotfish.model.jobs import Job, Retries, When
+from pilotfish.model.quantities import ONE, Amount
+from pilotfish.model.resources import Request
 from pilotfish.model.states import FINAL, Outcome, TaskState
-from pilotfish.scheduler.fit import fit
-from tests.unit.scheduler.language import LONG, SHORT, World, inventory, job
+from pilotfish.scheduler.fit import fits
+from tests.unit.scheduler.language import GIB, LONG, SHORT, World, cores, inventory, job
 
 
 def campaign() -> list[Job]:
@@ -78,6 +82,15 @@ def test_a_million_tasks_that_wait_cost_nothing_per_event() -> None:
 
 
 NODES = st.sampled_from(["a", "b", "c"])
+ONE_NODE = st.builds(
+    Request,
+    cores=st.sampled_from([Amount(0), Amount(3000), Amount(5000), ONE, ONE, cores(2), cores(3)]),
+    memory=st.sampled_from([None, None, GIB, 3 * GIB]),
+    gpus=st.sampled_from([Amount(0), Amount(0), Amount(5000), ONE]),
+    exclusive=st.sampled_from([False, False, False, True]),
+)
+REQUESTS = ONE_NODE | st.sampled_from([Request(ONE, nodes=2), Request(ONE, most_cores=cores(3))])
+RETRIES = st.sampled_from([0, 1, 2, Retries(2, delay=0.5, backoff=2.0), Retries(1, retry_on=("out_of_memory",))])
 WHEN = st.sampled_from(When)
 
 
@@ -87,24 +100,31 @@ class Turmoil(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.world = World(crash_limit=3)
+        self.world.tell(Limited({"a": 2, "b": 1}))
         self.next = 1
 
     @rule(
         data=st.data(),
         tasks=st.integers(1, 8),
-        cpus=st.sampled_from([0, 0.3, 0.5, 1, 1, 2, 3]),
-        gib=st.sampled_from([None, None, 1, 3]),
         priority=st.integers(-1, 1),
-        retries=st.integers(0, 2),
         most=st.sampled_from([None, None, 1, 2]),
+        asks=REQUESTS,
+        estimate=st.sampled_from([None, None, SHORT, 1.0, LONG]),
+        uses=st.sampled_from([{}, {}, {}, {"a": 1}, {"a": 2}, {"a": 1, "b": 1}]),
+        hold=st.booleans(),
+        start_after=st.sampled_from([None, None, None, 5.0]),
+        memory_growth=st.sampled_from([None, 1.5]),
+        max_fails=st.sampled_from([None, None, 2]),
     )
-    def submit(self, data: st.DataObject, tasks: int, **options: float) -> None:
+    def submit(self, data: st.DataObject, tasks: int, **options: Any) -> None:
         after = []
         for on in data.draw(st.sets(st.integers(1, self.next), max_size=3)):
             if on < self.next:
                 each = self.world.count(on) == tasks and tasks > 1 and data.draw(st.booleans())
                 after.append((on, data.draw(WHEN), each))
-        self.world.submit(job(self.next, tasks, after=after, **options))  # type: ignore[arg-type]
+        options["retries"] = data.draw(RETRIES)
+        options["variants"] = data.draw(st.sampled_from([(), (), (Request(ONE),)]))
+        self.world.submit(job(self.next, tasks, after=after, **options))
         self.next += 1
 
     @rule(name=NODES, cpus=st.integers(1, 4))
@@ -112,7 +132,7 @@ class Turmoil(RuleBasedStateMachine):
         if name in self.world.hosts:
             self.world.reconnect(name)
         else:
-            self.world.join(name, cpus=cpus, gib=3)
+            self.world.join(name, cpus=cpus, gib=3, gpus=cpus // 2)
 
     @rule(name=NODES)
     def lose(self, name: str) -> None:
@@ -122,7 +142,9 @@ class Turmoil(RuleBasedStateMachine):
         data=st.data(),
         code=st.sampled_from([0, 0, 1]),
         took=st.sampled_from([SHORT, 0.04, LONG]),
-        outcome=st.sampled_from([Outcome.exited, Outcome.exited, Outcome.timed_out, Outcome.lost]),
+        outcome=st.sampled_from(
+            [Outcome.exited, Outcome.exited, Outcome.out_of_memory, Outcome.lost, Outcome.preempted]
+        ),
         times=st.integers(1, 3),
     )
     def end(self, data: st.DataObject, code: int, took: float, outcome: Outcome, times: int) -> None:
@@ -149,6 +171,14 @@ class Turmoil(RuleBasedStateMachine):
             lo = data.draw(st.integers(0, self.world.count(number) - 1))
             self.world.cancel(number, lo, data.draw(st.integers(lo + 1, self.world.count(number))))
 
+    @rule(data=st.data(), held=st.booleans())
+    def hold(self, data: st.DataObject, *, held: bool) -> None:
+        if jobs := sorted(self.world.scheduler.jobs):
+            number = data.draw(st.sampled_from(jobs))
+            lo = data.draw(st.integers(0, self.world.count(number) - 1))
+            hi = data.draw(st.integers(lo + 1, self.world.count(number)))
+            self.world.tell(Held(number, lo, hi, held))
+
     @rule(data=st.data())
     def revive(self, data: st.DataObject) -> None:
         if jobs := sorted(self.world.scheduler.jobs):
@@ -168,7 +198,8 @@ class Turmoil(RuleBasedStateMachine):
         self.world.restart()
         assert self.seen() == before
         self.reconnect_all()
-        for name in {node for node, _ in self.world.scheduler._placement.held.values()} - self.world.hosts.keys():  # noqa: SLF001
+        held = self.world.scheduler._book.placement.held  # noqa: SLF001 - which nodes are missing is the manager's to know
+        for name in {node for node, _ in held.values()} - self.world.hosts.keys():
             self.world.lose(name)
 
     def reconnect_all(self) -> None:
@@ -192,31 +223,35 @@ class Turmoil(RuleBasedStateMachine):
                 else (state, tasks.numbers.get(at, 0), tasks.tries.get(at, 0), tasks.losses.get(at, 0))
                 for at, state in enumerate(bytes(scheduler.states(number)).translate(as_recorded))
             ]
-            for number, tasks in scheduler._jobs.items()  # noqa: SLF001 - tries and losses are seen only when they run out
+            for number, tasks in scheduler._book.jobs.items()  # noqa: SLF001 - tries and losses are seen only when they run out
         }
 
     @invariant()
     def nothing_that_could_start_stays(self) -> None:
         """What is ready, and may start, fits nowhere; or a reservation stands in its way."""
         scheduler = self.world.scheduler
-        placement = scheduler._placement  # noqa: SLF001 - explained above
-        if placement.reservation is not None:
-            first = placement.reservation.request
-            assert all(isinstance(fit(first, node), str) for node in placement.nodes.values())
-            return
-        for tasks in scheduler._jobs.values():  # noqa: SLF001
-            most = tasks.job.spec.max_parallel
-            if tasks.ready and (most is None or tasks.granted < most):
-                assert all(isinstance(fit(tasks.job.spec.request, node), str) for node in placement.nodes.values())
+        book = scheduler._book  # noqa: SLF001 - what is free is not public
+        nodes = book.placement.nodes.values()
+        kept = book.placement.reservation
+        for tasks in book.jobs.values():
+            for pool in tasks.pools():
+                if not book.queue.room(pool) or (kept is not None and book.placement.reserved_for is not pool.cls):
+                    continue
+                for need in pool.cls.needs:
+                    assert sum(fits(need, node) for node in nodes) < need.nodes
 
     def teardown(self) -> None:
         """In the end, with enough of everything, all tasks become final."""
         world = self.world
         world.lose_orders = False
         self.reconnect_all()
-        world.lose("c")
-        world.join("c", cpus=4, gib=3)
-        world.run()
+        for name in ("c", "d"):
+            world.lose(name)
+            world.join(name, cpus=4, gib=3, gpus=2)
+        for _ in range(20):  # what the end of an allocation ends is held each second time
+            for number in world.scheduler.jobs:
+                world.tell(Held(number, 0, world.count(number), held=False))
+            world.run()
         assert world.scheduler.unfinished == 0
         assert world.scheduler.running == 0
         for number in world.scheduler.jobs:

@@ -27,9 +27,12 @@ def test_draining() -> None:
 def test_no_room() -> None:
     world = World(job(1, 3))
     world.join("a", cpus=1)
-    assert world.explain(1, 2) == "needs 1 core, and a has 0 of 1 cores free"
+    assert world.explain(1, 1) == "needs 1 core, and a has 0 of 1 cores free; a is kept for it"
+    assert world.explain(1, 2) == "needs 1 core, and a has 0 of 1 cores free; j1:1 comes first"
     world.join("b", cpus=1)
-    assert world.explain(1, 2) == "needs 1 core, and a has 0 of 1 cores free; so it is on 1 other nodes"
+    assert (
+        world.explain(1, 2) == "needs 1 core, and a has 0 of 1 cores free; so it is on 1 other node; a is kept for it"
+    )
 
 
 def test_max_parallel() -> None:
@@ -42,7 +45,7 @@ def test_room_that_is_kept_for_another() -> None:
     world = World(job(1, cpus=2))
     world.join(cpus=3)
     world.submit(job(2, cpus=3), job(3))
-    assert world.explain(3) == "fits, but n keeps room for 3 cores, which come first"
+    assert world.explain(3) == "fits, but n keeps room for 3 cores: tasks of j2 come first"
 
 
 def test_running() -> None:

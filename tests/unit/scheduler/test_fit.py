@@ -4,7 +4,7 @@ import pytest
 
 from pilotfish.errors import InternalError
 from pilotfish.model.resources import Request, Slots
-from pilotfish.scheduler.fit import fit
+from pilotfish.scheduler.fit import Need, fits, refusal, slots_for
 from pilotfish.scheduler.occupancy import Node
 from tests.unit.scheduler.language import GIB, cores, inventory, request
 
@@ -40,7 +40,8 @@ FITS = {
 
 @pytest.mark.parametrize(("taken", "wanted", "expected"), FITS.values(), ids=FITS)
 def test_slots_that_a_request_gets(taken: tuple[Slots, ...], wanted: Request, expected: Slots) -> None:
-    assert fit(wanted, node(*taken)) == expected
+    assert fits(Need(wanted), node(*taken))
+    assert slots_for(Need(wanted), node(*taken)) == expected
 
 
 REFUSED = {
@@ -61,26 +62,26 @@ REFUSED = {
 
 @pytest.mark.parametrize(("taken", "wanted", "reason"), REFUSED.values(), ids=REFUSED)
 def test_reasons_why_a_request_does_not_fit(taken: tuple[Slots, ...], wanted: Request, reason: str) -> None:
-    assert fit(wanted, node(*taken)) == reason
+    assert not fits(Need(wanted), node(*taken))
+    assert refusal(Need(wanted), node(*taken)) == reason
 
 
 def test_tasks_of_no_cores_do_not_start_without_end() -> None:
     full = node()
-    while isinstance(got := fit(request(0), full), Slots):
-        full.take(got)
-    assert got == "n has 1000 tasks at once, and more would not do it good"
+    nothing = Need(request(0))
+    while fits(nothing, full):
+        full.take(slots_for(nothing, full))
+    assert refusal(nothing, full) == "n has 1000 tasks at once, and more would not do it good"
 
 
 def test_what_is_given_back_is_free_again() -> None:
     one = node()
-    taken = [fit(request(0.3, 1), one) for _ in range(1)] + [slots(2, 3)]
+    taken = [slots_for(Need(request(0.3, 1)), one), slots(2, 3)]
     for held in taken:
-        assert isinstance(held, Slots)
         one.take(held)
     for held in taken:
-        assert isinstance(held, Slots)
         one.give(held)
-    assert fit(request(4, 8), one) == slots(0, 1, 2, 3, gib=8)
+    assert slots_for(Need(request(4, 8)), one) == slots(0, 1, 2, 3, gib=8)
 
 
 @pytest.mark.parametrize("twice", [slots(0), slots(0, amount=0.6)])
@@ -100,4 +101,4 @@ def test_nothing_is_given_back_twice(given: Slots) -> None:
     [(request(4, 8), True), (request(5), False), (request(1, 9), False), (request(0.5), True), (request(0), True)],
 )
 def test_what_an_empty_node_could_hold(*, wanted: Request, possible: bool) -> None:
-    assert node(slots(0, 1, 2, 3)).could_hold(wanted) is possible
+    assert (inventory(4).lacks(wanted) is None) is possible

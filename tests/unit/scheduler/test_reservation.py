@@ -3,7 +3,7 @@
 import pytest
 
 from pilotfish.model.changes import Grant
-from tests.unit.scheduler.language import SHORT, World, job, of_type
+from tests.unit.scheduler.language import LONG, SHORT, World, job, of_type
 
 
 def turns_until_started(world: World, number: int, *, most: int = 40) -> int:
@@ -27,17 +27,14 @@ def test_a_wide_task_starts_among_a_stream_of_narrow_ones(*, cpus: int, took: fl
     assert turns_until_started(world, 2) <= 4
 
 
-def test_lanes_beside_the_reservation_go_on() -> None:
+def test_whatever_ends_first_makes_room() -> None:
     world = World(job(1, 1000))
     world.join(cpus=4)
     world.submit(job(2, cpus=3, priority=1))
-    for _ in range(10):
-        beside = next(attempt for _, lane, attempt in world.running() if lane == 0)
-        world.end(beside)
-        assert len(world.running()) == 4
-    for lane in (1, 2, 3):
+    for lane in (2, 0, 3):
         assert 2 not in world.jobs_running()
-        world.end(*(attempt for _, other, attempt in world.running() if other == lane))
+        world.now += 2 * LONG
+        world.end(*(attempt for _, other, attempt in world.running() if other == lane), took=LONG)
     assert world.jobs_running() == [1, 2]
 
 
@@ -70,12 +67,13 @@ def test_the_reservation_stays_on_its_node() -> None:
     world.join("a", cpus=4)
     world.join("b", cpus=4)
     world.submit(job(2, cpus=4, priority=1))
-    kept = world.scheduler._placement.reservation  # noqa: SLF001 - seen elsewhere only after many turns
+    kept = world.scheduler._book.placement.reservation  # noqa: SLF001 - seen elsewhere only after many turns
     assert kept is not None
-    other = "b" if kept.node.name == "a" else "a"
+    (mine,) = (node.name for node in kept.nodes)
+    other = "b" if mine == "a" else "a"
     world.end(*(attempt for node, _, attempt in world.running() if node == other))
     assert world.running()
-    world.end(*(attempt for node, _, attempt in world.running() if node == kept.node.name))
+    world.end(*(attempt for node, _, attempt in world.running() if node == mine))
     assert 2 in world.jobs_running()
 
 

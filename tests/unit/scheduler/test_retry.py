@@ -3,8 +3,9 @@
 import pytest
 
 from pilotfish.model.attempts import AttemptId, Report
+from pilotfish.model.jobs import OnLost, Retries
 from pilotfish.model.states import Outcome, Trigger
-from pilotfish.scheduler.retry import consequence
+from pilotfish.scheduler.retry import Consequence, History, consequence, delay
 
 _O, T = Outcome, Trigger
 
@@ -38,10 +39,45 @@ CASES = [
 def test_consequence(
     *, outcome: Outcome, code: int, tries: int, losses: int, retries: int, trigger: Trigger, charged: bool
 ) -> None:
+    assert after(outcome, code, History(tries, losses), Retries(retries)) == (trigger, charged, "")
+
+
+def after(outcome: Outcome, code: int, past: History, retries: Retries, on_lost: OnLost = OnLost.rerun) -> Consequence:
     report = Report(AttemptId(1, 0, 1, 1), 0, outcome, code, 1.0, 2.0, 0.0, 0)
-    found = consequence(report, tries=tries, losses=losses, retries=retries, crash_limit=3)
-    assert found == (trigger, charged)
+    return consequence(report, past, retries=retries, on_lost=on_lost, crash_limit=1)
 
 
 def test_every_outcome_has_a_consequence() -> None:
     assert {case[0] for case in CASES} == set(Outcome)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code", "again"),
+    [(_O.exited, 75, True), (_O.exited, 1, False), (_O.out_of_memory, 0, True), (_O.timed_out, 0, False)],
+)
+def test_only_chosen_ends_are_tried_again(*, outcome: Outcome, code: int, again: bool) -> None:
+    found = after(outcome, code, History(), Retries(3, retry_on=(75, "out_of_memory")))
+    assert found.trigger is (T.give_back if again else T.fail)
+
+
+def test_a_delay_postpones() -> None:
+    assert after(_O.exited, 1, History(), Retries(1, delay=5.0)).trigger is T.postpone
+
+
+def test_delays_grow_up_to_their_limit() -> None:
+    retries = Retries(9, delay=10.0, backoff=2.0, max_delay=50.0)
+    assert [delay(retries, tries) for tries in (1, 2, 3, 4, 1000)] == [10.0, 20.0, 40.0, 50.0, 50.0]
+
+
+@pytest.mark.parametrize(
+    ("on_lost", "trigger", "held"),
+    [(OnLost.rerun, T.give_back, False), (OnLost.fail, T.fail, False), (OnLost.hold, T.give_back, True)],
+)
+def test_what_the_user_wants_after_a_loss(*, on_lost: OnLost, trigger: Trigger, held: bool) -> None:
+    found = after(_O.lost, 0, History(), Retries(), on_lost)
+    assert (found.trigger, bool(found.held), found.charged) == (trigger, held, False)
+
+
+@pytest.mark.parametrize(("before", "held"), [(0, False), (1, True), (2, False), (3, True)])
+def test_each_second_preemption_holds(*, before: int, held: bool) -> None:
+    assert bool(after(_O.preempted, 0, History(preemptions=before), Retries()).held) is held

@@ -1,0 +1,264 @@
+"""What nodes tell: who they are and what they hold, how attempts ended, what they have given back.
+
+What belongs here: events that come from agents, or from their silence. What must not: people's wishes, placement.
+"""
+
+import math
+from collections.abc import Iterable
+
+from pilotfish.model.attempts import AttemptId, LaneState, Report
+from pilotfish.model.changes import Cancel, Release, Settle
+from pilotfish.model.events import CloseLane, Draining, Ended, Kill, NodeJoined, NodeLost, Retract, Returned
+from pilotfish.model.states import FINAL, Outcome, TaskState, Trigger
+from pilotfish.scheduler.book import Book
+from pilotfish.scheduler.lanes import Lane
+from pilotfish.scheduler.occupancy import Node
+from pilotfish.scheduler.retry import History, consequence, delay
+from pilotfish.scheduler.tasks import JobTasks
+
+__all__ = ["Attempts"]
+
+_FAREWELL = 2.0
+"""Of the grace of a node's attempts: so long before its allocation ends they are told to end."""
+
+
+class Attempts:
+    """Decides what becomes of attempts."""
+
+    def __init__(self, book: Book) -> None:
+        """Decide over this state."""
+        self._book = book
+
+    # Nodes
+
+    def join(self, event: NodeJoined, now: float) -> None:
+        """A node introduces itself, for the first time or again."""
+        book, placement, name = self._book, self._book.placement, event.node
+        first = not placement.nodes or name in placement.nodes
+        node = Node(name, event.inventory)
+        placement.join(node)
+        granted = {attempt for attempt, (where, _) in placement.held.items() if where == name}
+        for told in event.lanes:
+            granted.difference_update(self._take_over(node, told, granted, now))
+        self._hold_parts(node)
+        for attempt in sorted(granted, key=lambda a: (a.job, a.position)):
+            self._undo(attempt)
+        if first:
+            book.fail_impossible(book.jobs.values(), all_here=False)
+        if node.inventory.ends_at is not None:
+            farewell = node.inventory.ends_at - _FAREWELL * book.settings.grace
+            book.at(farewell, lambda _now: self._leave_node(node))
+
+    def _take_over(self, node: Node, told: LaneState, granted: set[AttemptId], now: float) -> list[AttemptId]:
+        """Go on with a lane that the node has; those of its attempts that were granted."""
+        book, placement, number = self._book, self._book.placement, told.lane
+        if not told.attempts:
+            book.out.append(CloseLane(node.name, number))
+            return []
+        known = [attempt for attempt in told.attempts if attempt in granted]
+        cls = book.jobs[known[0].job].pool_of(known[0].position).cls if known else None
+        lane = placement.open(node, told.slots, cls, number)
+        lane.attempts.extend(known)
+        lane.strangers.update(attempt for attempt in told.attempts if attempt not in granted)
+        lane.since = now if told.started_at is None else min(now, told.started_at)
+        placement.expect(lane)
+        for attempt in known:
+            placement.held[attempt] = (node.name, number)
+            if book.jobs[attempt.job].states[attempt.position] == TaskState.stopping:
+                book.out.append(Kill(node.name, number, attempt, Outcome.cancelled))
+        for attempt in lane.strangers:
+            book.out.append(Kill(node.name, number, attempt, Outcome.cancelled, hard=True))
+        if book.draining is not None:
+            self._run_dry(lane, book.draining)
+        book.touched[lane] = None
+        return known
+
+    def _hold_parts(self, joined: Node) -> None:
+        """Hold what attempts on several nodes hold on this one, or beside this one on others."""
+        placement = self._book.placement
+        for attempt, parts in placement.beside.items():
+            node, number = placement.held[attempt]
+            main = placement.lanes.get(node, {}).get(number)
+            here = list(placement.loose.get(attempt, ()) if main is None else main.beside)
+            mine = [part for part in parts if part.node == joined.name]
+            taken = placement.lanes[joined.name]
+            here += [
+                placement.open(joined, part.slots, None, None if part.lane in taken else part.lane) for part in mine
+            ]
+            if main is None:
+                placement.loose[attempt] = here
+            else:
+                main.beside = (*here, *placement.loose.pop(attempt, ()))
+                placement.expect(main)
+
+    def lose(self, event: NodeLost, now: float) -> None:
+        """A node is gone: its attempts are lost, and those on several nodes of which it was one must end."""
+        placement = self._book.placement
+        lost = [attempt for attempt, (node, _) in placement.held.items() if node == event.node]
+        for attempt, parts in placement.beside.items():
+            if any(part.node == event.node for part in parts) and attempt not in lost:
+                self._book.out.append(Kill(*placement.held[attempt], attempt, Outcome.lost))
+        placement.drop(event.node)
+        reports = [
+            Report(attempt, placement.held[attempt][1], Outcome.lost, 0, 0.0, now, 0.0, 0, reason=event.reason)
+            for attempt in lost
+        ]
+        self.end(Ended(event.node, tuple(reports)), now)
+
+    def _leave_node(self, node: Node) -> None:
+        """The allocation of a node is about to end: nothing starts there, and what runs is told to end."""
+        placement = self._book.placement
+        if placement.nodes.get(node.name) is node:
+            node.leaving = True
+            for lane in placement.lanes[node.name].values():
+                self._book.out.extend(_ends(lane, Outcome.preempted))
+
+    # Ends
+
+    def end(self, event: Ended, now: float) -> None:
+        """Attempts have ended, in the order in which their lanes ran them."""
+        book, placement = self._book, self._book.placement
+        ends: list[tuple[JobTasks, int, int]] = []
+        for report in event.reports:
+            attempt = report.attempt
+            place = placement.held.pop(attempt, None)
+            if attempt in placement.beside:
+                placement.let_go(attempt)
+            self._leave_lane(event.node, report.lane if place is None else place[1], attempt, now)
+            if place is None:
+                continue  # fenced, or told twice
+            tasks = book.jobs[attempt.job]
+            if report.started_at and report.outcome is Outcome.exited:
+                self._measure(tasks, report.ended_at - report.started_at)
+            state = self._settle(tasks, report, event.node, now)
+            if state in FINAL:
+                ends.append((tasks, attempt.position, attempt.position + 1))
+                most = tasks.job.spec.max_fails
+                if most is not None and state is TaskState.failed and tasks.counts[state] >= most:
+                    book.cancel(tasks, (0, tasks.count), f"{tasks.counts[state]} tasks of {tasks.job.spec.name} failed")
+            if tasks.unfinished:
+                book.queue.push_all(tasks)
+        book.graph.ended(ends)
+
+    def _measure(self, tasks: JobTasks, seconds: float) -> None:
+        unknown = tasks.expected_seconds == math.inf
+        tasks.measured(seconds)
+        for lane in self._book.placement.by_class.get(tasks.pool.cls, ()) if unknown else ():
+            self._book.placement.expect(lane)
+
+    def _settle(self, tasks: JobTasks, report: Report, node: str, now: float) -> TaskState:
+        book, position, spec = self._book, report.attempt.position, tasks.job.spec
+        if report.succeeded:
+            state = tasks.move(position, Trigger.succeed)
+            book.out.append(Settle(report, node, state, charged=True))
+            return state
+        past = History(tasks.tries.get(position, 0), tasks.losses.get(position, 0), tasks.preemptions.get(position, 0))
+        trigger, charged, held = consequence(
+            report, past, retries=spec.retries, on_lost=spec.on_lost, crash_limit=book.settings.crash_limit
+        )
+        if tasks.states[position] == TaskState.stopping and trigger in (Trigger.give_back, Trigger.postpone):
+            trigger, held = Trigger.cancel, ""
+        if charged:
+            tasks.tries[position] = past.tries + 1
+        self._remember(tasks, position, report.outcome)
+        state = tasks.move(position, trigger)
+        book.out.append(Settle(report, node, TaskState.ready if state is TaskState.waiting else state, charged))
+        if held:
+            book.hold(tasks, (position, position + 1), held=True, reason=held)
+        if state is TaskState.waiting:
+            time = now + delay(spec.retries, past.tries + 1)
+            tasks.delayed[position] = time
+            book.at(time, lambda _now: self._try_again(tasks, position, time))
+        return state
+
+    def _remember(self, tasks: JobTasks, position: int, outcome: Outcome) -> None:
+        """Count what calls for something else the next time."""
+        by_outcome = {
+            Outcome.lost: tasks.losses,
+            Outcome.out_of_memory: tasks.shortages,
+            Outcome.preempted: tasks.preemptions,
+        }
+        counts = by_outcome.get(outcome)
+        if counts is not None:
+            counts[position] = counts.get(position, 0) + 1
+            self._book.ask_anew(tasks, position)
+
+    def _try_again(self, tasks: JobTasks, position: int, time: float) -> None:
+        """The delay before the next try is over, if it is still the same one."""
+        if tasks.delayed.get(position) == time:
+            del tasks.delayed[position]
+            if tasks.states[position] == TaskState.waiting:
+                tasks.move(position, Trigger.release)
+                self._book.queue.push_all(tasks)
+
+    def _leave_lane(self, node: str, number: int, attempt: AttemptId, now: float) -> None:
+        """Take an attempt out of its lane; the next one in it begins now."""
+        placement = self._book.placement
+        lane = placement.lanes.get(node, {}).get(number)
+        if lane is None:
+            return
+        if attempt in lane.strangers:
+            lane.strangers.discard(attempt)
+        elif lane.attempts and lane.attempts[0] == attempt:
+            lane.attempts.popleft()
+            lane.since = now
+            lane.recalled = False
+            placement.expect(lane)
+        elif attempt in lane.attempts:
+            lane.attempts.remove(attempt)
+        self._book.touched[lane] = None
+
+    # Giving back
+
+    def take_back(self, event: Returned, _now: float) -> None:
+        """The answer to a retraction: these attempts have not started."""
+        placement = self._book.placement
+        for attempt in event.attempts:
+            if placement.held.get(attempt) == (event.node, event.lane):
+                lane = placement.lanes.get(event.node, {}).get(event.lane)
+                if lane is not None and attempt in lane.attempts:
+                    lane.attempts.remove(attempt)
+                    placement.expect(lane)
+                    self._book.touched[lane] = None
+                self._undo(attempt)
+
+    def _undo(self, attempt: AttemptId) -> None:
+        """A granted attempt never started: as if it had not been granted."""
+        book = self._book
+        del book.placement.held[attempt]
+        book.placement.let_go(attempt)
+        tasks, position = book.jobs[attempt.job], attempt.position
+        book.out.append(Release(attempt.job, position, position + 1, attempt.number, attempt.epoch))
+        if attempt.number > 1:
+            tasks.numbers[position] = attempt.number - 1
+        else:
+            del tasks.numbers[position]
+        stopping = tasks.state(position) is TaskState.stopping
+        tasks.move(position, Trigger.give_back)
+        if stopping:
+            book.finish(
+                tasks,
+                (position, position + 1),
+                Trigger.cancel,
+                book.reasons.get((tasks.job.id, Cancel), "cancelled by the user"),
+            )
+        book.queue.push_all(tasks)
+
+    def drain(self, event: Draining, _now: float) -> None:
+        """Start nothing any more."""
+        self._book.draining = event
+        for lane in self._book.placement.all_lanes():
+            self._run_dry(lane, event)
+
+    def _run_dry(self, lane: Lane, event: Draining) -> None:
+        out = self._book.out
+        if lane.waiting:
+            lane.recalled = True
+            out.append(Retract(lane.node.name, lane.number, lane.waiting))
+        if event.kill:  # all of them: the first may have ended, and the next begun, before this arrives
+            out.extend(_ends(lane, Outcome.interrupted, hard=event.hard))
+
+
+def _ends(lane: Lane, outcome: Outcome, *, hard: bool = False) -> Iterable[Kill]:
+    """Tell each attempt of a lane to end."""
+    return [Kill(lane.node.name, lane.number, attempt, outcome, hard=hard) for attempt in lane.attempts]

@@ -1,0 +1,85 @@
+"""Request classes: tasks that ask for the same share one, so that a pass works on classes and counts.
+
+What belongs here: what is known of a class whatever job its tasks are of. What must not: tasks, nodes.
+"""
+
+import math
+from collections import deque
+
+from pilotfish.model.resources import Request
+from pilotfish.scheduler.fit import Need
+
+__all__ = ["Classes", "Durations", "RequestClass"]
+
+_REMEMBERED = 15
+"""Durations of which quantiles are taken: enough to be robust, few enough to follow a change."""
+_LIKELY = 0.9
+"""The quantile that is promised to others: most attempts take no longer."""
+
+
+class Durations:
+    """How long the newest attempts of like tasks took, in seconds."""
+
+    __slots__ = ("_newest", "_sorted")
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._newest: deque[float] = deque(maxlen=_REMEMBERED)
+        self._sorted: list[float] | None = None
+
+    def add(self, seconds: float) -> None:
+        """One more."""
+        self._newest.append(seconds)
+        self._sorted = None
+
+    @property
+    def typical(self) -> float | None:
+        """Their median, None before there is one."""
+        return self._quantile(0.5)
+
+    @property
+    def likely(self) -> float | None:
+        """What most of them did not exceed, None before there is one."""
+        return self._quantile(_LIKELY)
+
+    def _quantile(self, share: float) -> float | None:
+        if not self._newest:
+            return None
+        if self._sorted is None:
+            self._sorted = sorted(self._newest)
+        return self._sorted[int(len(self._sorted) * share)]
+
+
+class RequestClass:
+    """What its tasks ask for: one request, or alternatives."""
+
+    __slots__ = ("durations", "least_cores", "needs", "refused_window", "shortest", "simple")
+
+    def __init__(self, requests: tuple[Request, ...]) -> None:
+        """Of these requests, best first."""
+        self.needs = tuple(map(Need, requests))
+        self.simple = len(requests) == 1 and requests[0].nodes == 1 and requests[0].most_cores is None
+        """Whether whatever slots its tasks get are as good as any others that they could get."""
+        self.least_cores = min(need.whole if need.nodes == 1 else 0 for need in self.needs)
+        """A node with fewer whole cores has no room for its tasks; 0: others may have to come with it."""
+        self.durations = Durations()
+        """Of jobs of one task each: none of them can tell by itself whether it is short."""
+        self.shortest = math.inf
+        """Seconds that no task which was ever queued is expected to beat."""
+        self.refused_window = -1.0
+        """Seconds before a reservation that were too short for every one that is queued."""
+
+
+class Classes:
+    """All classes that there are."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._known: dict[tuple[Request, ...], RequestClass] = {}
+
+    def of(self, requests: tuple[Request, ...]) -> RequestClass:
+        """The one class of those who ask for this."""
+        found = self._known.get(requests)
+        if found is None:
+            found = self._known[requests] = RequestClass(requests)
+        return found
