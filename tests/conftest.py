@@ -32,6 +32,7 @@ def _may_mount() -> bool:
 
 
 COMPONENTS: dict[str, Callable[[], bool]] = {
+    "bash": lambda: shutil.which("bash") is not None,
     "cores": lambda: len(os.sched_getaffinity(0)) > 1,  # two tasks at once, each on a core of its own
     "root": lambda: os.getuid() == 0,
     "tmpfs": _may_mount,  # a disk that can be full

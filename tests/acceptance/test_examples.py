@@ -16,6 +16,16 @@ def test_the_primes_below_five_million_are_counted(box: Box) -> None:
     assert box.run("logs", "reduce").stdout == "348513\n"
 
 
+def test_a_sweep_takes_its_cases_from_a_product_and_a_table(box: Box) -> None:
+    shutil.copytree(EXAMPLES / "sweep", box.folder / "sweep", ignore=shutil.ignore_patterns("out"))
+    done = box.run("run", "sweep/sweep.yaml")
+    assert done.returncode == 0, done.stderr
+    table = box.run("logs", "table").stdout.splitlines()
+    assert len(table) == 14
+    assert (table[0], table[1]) == ("0.9 0.3 0.0000", "2.8 0.1 0.6429")
+    assert (box.folder / "sweep" / "out" / "settles, slowly.txt").exists()
+
+
 def test_a_real_workflow_runs_with_its_dependencies(box: Box) -> None:
     shutil.copytree(EXAMPLES / "montage", box.folder / "montage")
     table = "montage-chameleon-2mass-005d-001.tsv.gz"

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from pilotfish.errors import NotYetSupportedError, UserError
 
-__all__ = ["Parser", "add_later", "add_place"]
+__all__ = ["Parser", "add_later", "add_place", "refuse_contrary"]
 
 
 _WIDTH = 100
@@ -28,17 +28,37 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, *, prog: str, description: str) -> None:
         """Begin a command's parser; what is shown in its help comes from the table of commands."""
         super().__init__(prog=prog, description=description, formatter_class=_Formatter, allow_abbrev=False)
+        for usual in (None, "store"):
+            self.register("action", usual, _Once)
 
     def parse_words(self, words: Sequence[str]) -> argparse.Namespace:
-        """The arguments, with all that stands behind ``--`` untouched in `command`."""
+        """The arguments, with all that stands behind ``--`` untouched in `command`; None: there is no ``--``."""
         end = words.index("--") if "--" in words else len(words)
         arguments = self.parse_args(words[:end])
-        arguments.command = list(words[end + 1 :])
+        arguments.command = list(words[end + 1 :]) if "--" in words else None
         return arguments
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line in one line."""
         raise UserError(f"{message}; see `{self.prog} --help`")
+
+
+class _Once(argparse.Action):
+    """Keeps a value; an option that is given again is refused, as nobody can tell which value was meant."""
+
+    _given = False
+
+    def __call__(
+        self,
+        _parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        _option_string: str | None = None,
+    ) -> None:
+        if self._given and self.option_strings:
+            raise argparse.ArgumentError(self, "given twice, and it takes one value")
+        self._given = True
+        setattr(namespace, self.dest, values)
 
 
 class _Later(argparse.Action):
@@ -66,3 +86,11 @@ def add_place(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--campaign", metavar="NAME", help="which campaign (default: the one that ran last)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_later(parser, "--server")
+
+
+def refuse_contrary(arguments: argparse.Namespace, *pairs: tuple[str, str]) -> None:
+    """Refuse options that contradict each other, by the names of their values. Raises UserError."""
+    for pair in pairs:
+        if all(getattr(arguments, name) for name in pair):
+            one, other = (f"--{name.replace('_', '-')}" for name in pair)
+            raise UserError(f"{one} and {other} contradict each other: choose one")

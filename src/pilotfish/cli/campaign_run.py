@@ -5,17 +5,20 @@ What belongs here: the order of these steps. What must not: arguments (`run`), w
 
 import argparse
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pilotfish.agent.launch import AgentProcess
 from pilotfish.cli.run_report import CommandReport, RunReport, say_plan
+from pilotfish.manager.notify import Observer
 from pilotfish.manager.start import Campaign, plan_of_new
+from pilotfish.model.changes import Change, Finish, Settle
 from pilotfish.model.events import Draining
-from pilotfish.model.jobs import JobSpec
+from pilotfish.model.jobs import JobSpec, task_name
+from pilotfish.model.states import TaskState
 from pilotfish.settings import Settings
 
-__all__ = ["run_campaign", "tell_plan"]
+__all__ = ["FailFast", "interruptible", "run_campaign", "tell_plan"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -27,7 +30,7 @@ def tell_plan(folder: Path, specs: Sequence[JobSpec], arguments: argparse.Namesp
     else:
         campaign = Campaign(folder, settings)
         try:
-            plan = campaign.plan(specs)
+            plan = campaign.plan(specs, keep_failed=arguments.keep_failed)
         finally:
             campaign.close()
     say_plan(plan, as_json=arguments.json)
@@ -35,33 +38,86 @@ def tell_plan(folder: Path, specs: Sequence[JobSpec], arguments: argparse.Namesp
 
 
 def run_campaign(
-    folder: Path, specs: Sequence[JobSpec], agent: AgentProcess, arguments: argparse.Namespace, settings: Settings
+    folder: Path,
+    specs: Sequence[JobSpec],
+    agent: AgentProcess,
+    arguments: argparse.Namespace,
+    settings: Settings,
+    *,
+    limits: Mapping[str, int],
 ) -> int:
-    """Run a campaign to its end, or until a signal ends it; the exit code."""
+    """Run a campaign to its end, or until a signal ends it; the exit code. `limits` are the named ones of its queue."""
     campaign = Campaign(folder, settings, fresh=arguments.fresh)
     try:
-        plan = campaign.plan(specs)
-        if arguments.files:
+        plan = campaign.plan(specs, keep_failed=arguments.keep_failed)
+        if arguments.files or arguments.resume:
             say_plan(plan, as_json=arguments.json)
         campaign.accept(plan)
+        report: RunReport | CommandReport
         if arguments.files or arguments.json:
-            return _work(campaign, agent, RunReport(campaign, arguments))
-        return _work(campaign, agent, CommandReport(campaign, job=1))
+            report = RunReport(campaign, arguments)
+        else:
+            report = CommandReport(campaign, job=campaign.store.current()[-1].job.id)
+        observer = FailFast(report, campaign) if arguments.fail_fast else report
+        interrupted = interruptible(campaign, observer, agent, limits)
+        return report.end(interrupted=interrupted)
     finally:
         campaign.close()
 
 
-def _work(campaign: Campaign, agent: AgentProcess, report: RunReport | CommandReport) -> int:
+def interruptible(campaign: Campaign, observer: Observer, agent: AgentProcess, limits: Mapping[str, int]) -> bool:
+    """Work until the campaign is done, or a signal has ended it; whether one has.
+
+    An interrupt ends what runs, a second signal of any kind kills it; the others let it end.
+    """
     stops: list[int] = []
 
     def stop(number: int, _frame: object) -> None:
         stops.append(number)
-        campaign.drain(Draining(kill=number == signal.SIGINT or len(stops) > 1, hard=len(stops) > 1))
+        if len(stops) > 1:
+            campaign.drain(Draining(kill=True, hard=True), "killing what runs")
+        elif number == signal.SIGINT:
+            campaign.drain(Draining(kill=True), "interrupted: ending what runs; once more kills it")
+        else:
+            campaign.drain(Draining(), "stopping: what runs may end; an interrupt ends it")
 
     before = {number: signal.signal(number, stop) for number in _SIGNALS}
     try:
-        campaign.run(report, agent)
+        campaign.run(observer, agent, limits)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return report.end(interrupted=bool(stops))
+    return bool(stops)
+
+
+class FailFast:
+    """An observer that ends a run at the first task that fails, and passes on to another one what it is told."""
+
+    def __init__(self, observer: Observer, campaign: Campaign) -> None:
+        """Nothing has failed yet; what had failed before the run is not looked at."""
+        self._observer, self._campaign = observer, campaign
+        self._failed = False
+
+    def recorded(self, changes: Sequence[Change]) -> None:
+        """Look for the failure."""
+        self._observer.recorded(changes)
+        for change in changes:
+            if not self._failed and isinstance(change, Settle | Finish) and change.state is TaskState.failed:
+                self._failed = True
+                job, position = _first(change)
+                name = task_name(self._campaign.scheduler.jobs[job], position)
+                self._campaign.drain(Draining(kill=True), f"{name} has failed: ending what runs, starting nothing more")
+
+    def note(self, text: str) -> None:
+        """Pass it on."""
+        self._observer.note(text)
+
+    def tick(self, now: float) -> None:
+        """Pass it on."""
+        self._observer.tick(now)
+
+
+def _first(change: Settle | Finish) -> tuple[int, int]:
+    if isinstance(change, Finish):
+        return change.job, change.lo
+    return change.report.attempt.job, change.report.attempt.position

@@ -2,13 +2,14 @@
 
 import argparse
 import sys
+import time
 
 from pilotfish.cli.arguments import add_place
 from pilotfish.cli.inquiry import Inquiry
 from pilotfish.cli.output import note_unattended, paint, print_json
 from pilotfish.manager.answers import Explained, Plight
 from pilotfish.manager.api import Explain
-from pilotfish.ui.words import ending_words, plural
+from pilotfish.ui.words import ending_words, plural, start_words
 
 __all__ = ["configure", "run"]
 
@@ -21,22 +22,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one line for each state that tasks are in."""
-    with Inquiry(arguments) as inquiry:
+    with Inquiry.about(arguments) as inquiry:
         explained = inquiry.ask(Explain(arguments.id), Explained)
     if arguments.json:
         print_json(explained)
         return 0
     for plight in explained.plights:
-        sys.stdout.write(_line(plight))
+        sys.stdout.write(_line(plight, time.time()))
     note_unattended({plight.state for plight in explained.plights}, live=explained.live)
     return 0
 
 
-def _line(plight: Plight) -> str:
+def _line(plight: Plight, now: float) -> str:
     """``sim:3 failed: …``, or ``12 tasks waiting; sim:3: …``."""
     state = paint(plight.state, plight.state)
     head = f"{plural(plight.tasks, 'task')} {state}; {plight.first}" if plight.tasks > 1 else f"{plight.first} {state}"
     how = ending_words(plight.outcome, plight.code, plight.reason)
     attempt = f", attempt {plight.attempt}" if plight.outcome else ""
     kept = f"; kept from {plight.kept_from} of an earlier run" if plight.kept_from else ""
-    return f"{head}: {how}{attempt}{kept}\n"
+    start = start_words(plight.starts_at, now)
+    return f"{head}: {how}{attempt}{kept}{start and f'; expected to start {start}'}\n"

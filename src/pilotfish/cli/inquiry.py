@@ -1,7 +1,7 @@
-"""Where commands that look get their answers: from the manager that lives, else from the store that it left.
+"""Where commands get their answers and wishes: from the manager that lives, else from the store that it left.
 
-What belongs here: finding the campaign, reaching whoever can answer. What must not: questions, and what becomes of
-the answers.
+What belongs here: finding the campaign, reaching whoever can answer. What must not: questions, wishes, and what becomes
+of the answers.
 """
 
 import argparse
@@ -16,12 +16,14 @@ import msgspec
 
 from pilotfish.errors import BusyError, PilotfishError, UnavailableError
 from pilotfish.manager import campaigns
-from pilotfish.manager.api import Question, answer
+from pilotfish.manager.answers import Done
+from pilotfish.manager.api import WISH, Question, answer
 from pilotfish.manager.look import View
 from pilotfish.manager.records import Records
+from pilotfish.manager.wishes import Clerk, Wish, grant
 from pilotfish.store.sqlite import SqliteStore
 
-__all__ = ["Inquiry"]
+__all__ = ["Inquiry", "store_of"]
 
 _PATIENCE = 5.0
 """Seconds that a manager gets to begin, to answer, or to end."""
@@ -31,23 +33,35 @@ _PAUSE = 0.02
 _T = TypeVar("_T")
 
 
+def store_of(arguments: argparse.Namespace) -> Path:
+    """The store that the option of that name says, else the nearest one upward. Raises UserError without one."""
+    store = Path(arguments.store) if arguments.store else campaigns.find_store(Path.cwd())
+    return store.absolute()
+
+
 class Inquiry:
     """Asks about one campaign. A context manager: a store without a manager is held until its end.
 
     Args:
-        arguments: with `store` and `campaign`, as `add_place` declares them.
+        folder: of the campaign.
 
     Raises:
-        UserError: there is no such store or campaign.
-        UnavailableError: a manager owns the campaign and cannot be reached.
+        UnavailableError: when asked, where a manager owns the campaign and cannot be reached.
 
     """
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        """Find the campaign; nobody is asked yet."""
-        store = Path(arguments.store) if arguments.store else campaigns.find_store(Path.cwd())
-        self.folder = campaigns.choose(store.absolute(), arguments.campaign)
+    def __init__(self, folder: Path) -> None:
+        """Nobody is asked yet."""
+        self.folder = folder
         self._source: _Source | None = None
+
+    @classmethod
+    def about(cls, arguments: argparse.Namespace) -> Self:
+        """About the campaign that `store` and `campaign` mean, as `add_place` declares them.
+
+        Raises UserError where there is no such store or campaign.
+        """
+        return cls(campaigns.choose(store_of(arguments), arguments.campaign))
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -64,11 +78,18 @@ class Inquiry:
 
     def ask(self, question: Question, shape: type[_T]) -> _T:
         """The answer to a question of `manager.api`, in its shape."""
+        return self._ask(type(question).__name__.lower(), msgspec.to_builtins(question), shape)
+
+    def wish(self, wish: Wish) -> Done:
+        """What a wish has come to; it is durable then."""
+        return self._ask(WISH, msgspec.to_builtins(wish), Done)
+
+    def _ask(self, name: str, arguments: dict[str, Any], shape: type[_T]) -> _T:
         deadline = time.monotonic() + _PATIENCE
         while True:
             source = self._source = self._source or _reach(self.folder, deadline)
             try:
-                value = source.answer(type(question).__name__.lower(), msgspec.to_builtins(question))
+                value = source.answer(name, arguments)
             except _GoneError:
                 self.pause()  # its manager has ended meanwhile: now the store can be asked
             else:
@@ -119,10 +140,17 @@ class _StoreAlone:
 
     def __init__(self, folder: Path) -> None:
         self._store = SqliteStore(folder, create=False, visitor=True)
-        self._view = View(Records(self._store), self._store, folder, live=False, now=time.time())
+        now = time.time()
+        self._view = View(Records(self._store, now), self._store, folder, live=False, now=now)
 
     def answer(self, name: str, arguments: dict[str, Any]) -> object:
-        return answer(name, arguments, self._view)
+        if name != WISH:
+            return answer(name, arguments, self._view)
+        clerk = Clerk(self._view)
+        done = grant(arguments, self._view, clerk.tell)
+        self._store.commit(clerk.changes)
+        self._store.flush()
+        return done
 
     def close(self) -> None:
         self._store.close()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pilotfish.agent.outputs import StreamName, live_output
-from pilotfish.cli.arguments import add_place
+from pilotfish.cli.arguments import add_place, refuse_contrary
 from pilotfish.cli.inquiry import Inquiry
 from pilotfish.cli.output import note_unattended, print_json
 from pilotfish.errors import PilotfishError
@@ -46,12 +46,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print outputs; with ``--json`` only where they lie."""
+    refuse_contrary(arguments, ("follow", "json"))
     targets: dict[StreamName, BinaryIO] = {"out": sys.stdout.buffer, "err": sys.stderr.buffer}
     if arguments.stdout or arguments.stderr:
         targets = {"err" if arguments.stderr else "out": sys.stdout.buffer}
     rows: list[OutputRow] = []
     following: int | None = 0
-    with Inquiry(arguments) as inquiry:
+    with Inquiry.about(arguments) as inquiry:
         while following is not None:
             page = inquiry.ask(Logs(arguments.id, arguments.attempt, following), OutputPage)
             several = following > 0 or page.next is not None or len(page.outputs) > 1

@@ -13,19 +13,27 @@ __all__ = ["COMMANDS", "LATER", "entry", "main"]
 
 COMMANDS = {
     "run": ("pilotfish.cli.run", "run a job file, or one command, to its end"),
+    "map": ("pilotfish.cli.map", "run one command for each argument, as GNU parallel does"),
     "tasks": ("pilotfish.cli.tasks", "list tasks: state, outcome, time, memory"),
     "show": ("pilotfish.cli.show", "show all that is known of a job or a task"),
     "logs": ("pilotfish.cli.logs", "print what tasks wrote"),
     "explain": ("pilotfish.cli.explain", "say why a task is in its state, and what it waits for"),
+    "cancel": ("pilotfish.cli.wishes", "give up tasks: end those that run"),
+    "hold": ("pilotfish.cli.wishes", "keep tasks back until they are released"),
+    "release": ("pilotfish.cli.wishes", "let held tasks go"),
+    "retry": ("pilotfish.cli.wishes", "run again what failed, was cancelled or skipped"),
+    "clean": ("pilotfish.cli.clean", "delete campaigns"),
+    "schema": ("pilotfish.cli.schema", "print the JSON Schema of the job file"),
+    "completion": ("pilotfish.cli.completion", "print what a shell needs to complete commands"),
 }
 """Name, and its module with one line of help. A module offers ``configure(parser)`` and ``run(arguments) -> int``."""
 
-_TAKE_COMMAND = frozenset({"run"})
+_TAKE_COMMAND = frozenset({"completion", "map", "run"})
 """Those to whom ``--`` means: what follows is a command of the user's, in `arguments.command`."""
 
 LATER = (
-    "agent", "alloc", "cancel", "clean", "completion", "config", "doctor", "hold", "import", "jobs", "map", "nodes",
-    "release", "report", "retry", "schema", "serve", "simulate", "submit", "top", "wait",
+    "agent", "alloc", "config", "doctor", "import", "jobs", "nodes", "report", "serve", "simulate", "submit", "top",
+    "wait",
 )  # fmt: skip
 """Commands of the specification that this release refuses."""
 
@@ -84,7 +92,7 @@ def _run(words: list[str]) -> int:
 
 
 def _help() -> str:
-    lines = [f"  {name:<9}{summary}" for name, (_, summary) in COMMANDS.items()]
+    lines = [f"  {name:<11}{summary}" for name, (_, summary) in COMMANDS.items()]
     return "\n".join(
         [
             "usage: pilotfish COMMAND …",
@@ -125,8 +133,13 @@ def _tell(error: Exception) -> int:
         message, code = ": ".join(str(part) for part in (error.filename, error.strerror or error) if part), 1
     else:
         message, code = f"internal error, please report it: {type(error).__name__}: {error}", _BUG
-    sys.stderr.write(f"pilotfish: error: {' '.join(message.split())}\n")
+    sys.stderr.write(f"pilotfish: error: {_shown(' '.join(message.split()))}\n")
     return code
+
+
+def _shown(line: str) -> str:
+    """The line with escapes for what a terminal would obey: a message may quote anything."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
 
 
 def _abandon_stdout() -> int:

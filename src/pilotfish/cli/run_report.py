@@ -7,7 +7,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from shlex import quote
 from typing import Any, BinaryIO
@@ -15,18 +15,22 @@ from typing import Any, BinaryIO
 import msgspec
 
 from pilotfish.agent.outputs import StreamName, live_output
+from pilotfish.manager.campaigns import DEFAULT_STORE
 from pilotfish.manager.intake import Plan
 from pilotfish.manager.start import Campaign
 from pilotfish.model.attempts import OutputRef
 from pilotfish.model.changes import Change, Finish, Settle
 from pilotfish.model.jobs import task_name
 from pilotfish.model.states import FINAL, Outcome, TaskState
+from pilotfish.scheduler.engine import Scheduler
 from pilotfish.ui.progress import Progress, summary
 from pilotfish.ui.words import counted, plural
 
-__all__ = ["CommandReport", "RunReport", "command_code", "plan_words", "say_plan"]
+__all__ = ["Closing", "CommandReport", "Idle", "RunReport", "command_code", "plan_words", "run_code", "say_plan"]
 
 _INTERRUPTED = 130
+_STANDS_STILL = 1.0
+"""Seconds without a running task after which it is worth a word."""
 _CODES = {
     Outcome.timed_out: 124,
     Outcome.start_failed: 127,
@@ -43,6 +47,7 @@ def plan_words(plan: Plan) -> str:
         f"{counted(plan.new)} new" if plan.new else "",
         plural(plan.dependants, "dependant") if plan.dependants else "",
         f"{counted(plan.again)} to run again" if plan.again else "",
+        f"{counted(plan.left)} left as {'it is' if plan.left == 1 else 'they are'}" if plan.left else "",
         f"{counted(plan.unfinished)} unfinished" if plan.unfinished else "",
         f"{counted(plan.kept)} kept" if plan.kept else "",
         f"{plural(plan.forgotten, 'job')} no longer in the file" if plan.forgotten else "",
@@ -76,17 +81,79 @@ def _line(event: str, fields: Mapping[str, Any]) -> None:
     sys.stdout.flush()
 
 
+def run_code(totals: Mapping[TaskState, int], *, interrupted: bool) -> int:
+    """What ``run FILE`` returns, given the number of tasks in each state at its end."""
+    if interrupted and any(totals[state] for state in TaskState if state not in FINAL):
+        return _INTERRUPTED
+    # What a failure has skipped comes with that failure; and a handler of failures that never came is none.
+    done = totals[TaskState.succeeded] + totals[TaskState.skipped]
+    return 0 if done == sum(totals.values()) else 1
+
+
+class Closing:
+    """What is said at the end of a run: a summary, or with ``--json`` a line."""
+
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        """The run begins now."""
+        self._json = bool(arguments.json)
+        self._place = "" if arguments.store == DEFAULT_STORE else f" --store {quote(arguments.store)}"
+        self._again = self.command("run", arguments.files)
+        self._began = time.time()
+
+    def command(self, name: str, words: Iterable[str]) -> str:
+        """A command about the same store, to be typed."""
+        return f"pilotfish {name}{self._place} {' '.join(map(quote, words))}"
+
+    def say(self, totals: Mapping[TaskState, int], failures: Callable[[], Sequence[Mapping[str, Any]]]) -> None:
+        """Tell what became of it all.
+
+        Args:
+            totals: the number of tasks in each state.
+            failures: asks the question of that name, where there are any.
+
+        """
+        seconds = time.time() - self._began
+        if self._json:
+            _line("end", {"counts": {state.name: totals[state] for state in TaskState}, "seconds": seconds})
+            return
+        first = failures() if totals[TaskState.failed] else []
+        sys.stderr.write(summary(totals, first, seconds=seconds, again=self._again, place=self._place) + "\n")
+
+
+class Idle:
+    """Notices that a campaign stands still because of held tasks; says so once for each time that it does."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        """It does not."""
+        self._scheduler = scheduler
+        self._since: float | None = None
+        self._told = False
+
+    def news(self, now: float) -> Sequence[str]:
+        """The names of jobs with held tasks, once nothing has run for a moment."""
+        if self._scheduler.running or not self._scheduler.unfinished or self._scheduler.waits_for_time:
+            self._since, self._told = None, False
+        elif self._since is None:
+            self._since = now
+        elif not self._told and now - self._since >= _STANDS_STILL:
+            self._told = True
+            return [job.spec.name for job in self._scheduler.jobs.values() if self._some_held(job.id)]
+        return ()
+
+    def _some_held(self, job: int) -> bool:
+        states = self._scheduler.states(job)
+        return any(state not in FINAL and self._scheduler.is_held(job, at) for at, state in enumerate(states))
+
+
 class RunReport:
     """An observer of one campaign: it speaks on stderr, or with ``--json`` on stdout."""
 
     def __init__(self, campaign: Campaign, arguments: argparse.Namespace) -> None:
         """Begin to measure; nothing is said yet."""
         self._campaign, self._json = campaign, bool(arguments.json)
-        place = "" if arguments.store == ".pilotfish" else f" --store {quote(arguments.store)}"
-        self._place = place
-        self._again = f"pilotfish run{place} {' '.join(map(quote, arguments.files))}"
-        self._began = time.time()
+        self._closing = Closing(arguments)
         self._progress: Progress | None = None
+        self._idle = Idle(campaign.scheduler)
 
     def recorded(self, changes: Sequence[Change]) -> None:
         """Tell each end, where machines listen."""
@@ -118,22 +185,16 @@ class RunReport:
             self._progress = Progress(sys.stderr, self._campaign.scheduler.totals(), now)
         if not self._json and self._progress.due(now):
             self._progress.update(self._campaign.scheduler.totals(), now)
+        if held := self._idle.news(now):
+            self.note(f"nothing runs, and tasks are held: `{self._closing.command('release', held)}` lets them go")
 
     def end(self, *, interrupted: bool) -> int:
         """Tell what became of it all; the exit code."""
+        if self._progress is not None:
+            self._progress.clear()
         totals = self._campaign.scheduler.totals()
-        good = totals[TaskState.succeeded] == sum(totals.values())
-        seconds = time.time() - self._began
-        if self._json:
-            _line("end", {"counts": {state.name: totals[state] for state in TaskState}, "seconds": seconds})
-        else:
-            if self._progress is not None:
-                self._progress.clear()
-            failures = [] if good else self._campaign.ask("failures", {"limit": 10})
-            sys.stderr.write(summary(totals, failures, seconds=seconds, again=self._again, place=self._place) + "\n")
-        if interrupted and any(totals[state] for state in TaskState if state not in FINAL):
-            return _INTERRUPTED
-        return 0 if good else 1
+        self._closing.say(totals, lambda: self._campaign.ask("failures", {"limit": 10}))
+        return run_code(totals, interrupted=interrupted)
 
 
 class CommandReport:
@@ -167,6 +228,8 @@ class CommandReport:
     def end(self, *, interrupted: bool) -> int:
         """The exit code of the command."""
         attempts = self._campaign.store.attempts(self._job, 0)
+        if not attempts and self._campaign.scheduler.state(self._job, 0) is TaskState.succeeded:
+            return 0  # an earlier run has done it
         if not attempts:
             return _INTERRUPTED if interrupted else 1
         if attempts[-1].report.reason:

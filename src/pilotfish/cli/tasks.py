@@ -3,7 +3,9 @@
 import argparse
 import sys
 
-from pilotfish.cli.arguments import add_later, add_place
+import msgspec
+
+from pilotfish.cli.arguments import add_place
 from pilotfish.cli.inquiry import Inquiry
 from pilotfish.cli.output import note_unattended, print_json, table
 from pilotfish.manager.answers import JobRow, TaskPage, TaskRow
@@ -30,18 +32,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="only tasks in this state; may be given several times",
     )
     parser.add_argument("--limit", type=int, metavar="N", help="at most so many tasks")
-    add_later(parser, "--name")
+    parser.add_argument(
+        "--name", metavar="GLOB", help="only tasks whose name, or whose job's, is like this: 'sim*', 'sim:1?'"
+    )
+    parser.add_argument("--held", action="store_true", help="only tasks that are held back")
     add_place(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the table, or the list with ``--json``."""
     states = (arguments.state or []) + (["failed"] if arguments.failed else [])
-    particular = arguments.id or states or arguments.limit is not None or arguments.json
-    with Inquiry(arguments) as inquiry:
+    wanted = Tasks(arguments.id, tuple(states) or None, arguments.name, arguments.held)
+    particular = wanted != Tasks() or arguments.limit is not None or arguments.json
+    with Inquiry.about(arguments) as inquiry:
         jobs = [] if particular else inquiry.ask(Jobs(), list[JobRow])
         summarised = sum(job.tasks for job in jobs) > _MANY
-        tasks = [] if summarised else _tasks(inquiry, arguments.id, tuple(states) or None, arguments.limit)
+        tasks = [] if summarised else _tasks(inquiry, wanted, arguments.limit)
         live = inquiry.live
     if arguments.json:
         print_json(tasks)
@@ -57,13 +63,13 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _tasks(inquiry: Inquiry, named: str | None, states: tuple[str, ...] | None, limit: int | None) -> list[TaskRow]:
+def _tasks(inquiry: Inquiry, wanted: Tasks, limit: int | None) -> list[TaskRow]:
     """All of them, page by page."""
     found: list[TaskRow] = []
     following: tuple[int, int] | None = (0, 0)
     while following is not None and (limit is None or len(found) < limit):
         room = MOST_ROWS if limit is None else min(MOST_ROWS, limit - len(found))
-        page = inquiry.ask(Tasks(named, states, following, room), TaskPage)
+        page = inquiry.ask(msgspec.structs.replace(wanted, start=following, limit=room), TaskPage)
         found += page.tasks
         following = page.next
     return found
@@ -91,8 +97,16 @@ def _cells(task: TaskRow) -> tuple[str, ...]:
         format_bytes(task.peak_rss) if task.peak_rss else "",
         task.node or "",
         shortened(task.value or ""),
-        f"kept from {task.kept_from}" if task.kept_from else task.reason,
+        _note(task),
     )
+
+
+def _note(task: TaskRow) -> str:
+    if task.kept_from:
+        return f"kept from {task.kept_from}"
+    if task.held is None:
+        return task.reason
+    return task.held if task.held.startswith(("held", "hold:")) else f"held: {task.held}"
 
 
 def _jobs_table(jobs: list[JobRow]) -> str:

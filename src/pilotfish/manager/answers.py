@@ -9,6 +9,7 @@ import msgspec
 __all__ = [
     "AfterRow",
     "AttemptRow",
+    "Done",
     "Explained",
     "Failed",
     "JobRow",
@@ -17,7 +18,10 @@ __all__ = [
     "OutputRow",
     "Place",
     "Plight",
+    "RequestRow",
+    "RetriesRow",
     "Shown",
+    "SignalRow",
     "TaskPage",
     "TaskRow",
     "TaskView",
@@ -34,7 +38,7 @@ class TaskRow(msgspec.Struct, kw_only=True):
     job: int
     index: int | None
     value: str | None
-    """Of a list array."""
+    """Of a list; of several columns all values, with commas."""
     state: str
     attempt: int | None
     """Number of the newest attempt, the running one included."""
@@ -50,6 +54,8 @@ class TaskRow(msgspec.Struct, kw_only=True):
     node: str | None = None
     kept_from: str | None = None
     """The task of an earlier run whose success counts for this one: attempt and outputs are its."""
+    held: str | None = None
+    """Why it is held back; None: it is not."""
 
 
 class Failed(TaskRow, kw_only=True):
@@ -104,6 +110,8 @@ class TaskView(TaskRow, kw_only=True):
     cwd: str
     why: str
     """Why it has not ended; empty when it has."""
+    starts_at: float | None
+    """When it will probably start."""
     attempts: list[AttemptRow]
     """Ended ones, oldest first."""
 
@@ -115,6 +123,43 @@ class AfterRow(msgspec.Struct):
     id: int
     when: str
     each: bool
+
+
+class RequestRow(msgspec.Struct, kw_only=True):
+    """What a task asks for; where it asks for several nodes, on each of them."""
+
+    cores: float
+    most_cores: float | None
+    """With it: as many as are free, from `cores` up to so many."""
+    memory: int | None
+    gpus: float
+    nodes: int
+    exclusive: bool
+    resources: dict[str, float]
+    labels: tuple[str, ...]
+    words: str
+    """All of it, for people."""
+
+
+class RetriesRow(msgspec.Struct, kw_only=True):
+    """When a task that failed is tried again."""
+
+    count: int
+    delay: float
+    """Before the first retry."""
+    backoff: float
+    """By what it grows with each further one."""
+    max_delay: float | None
+    retry_on: tuple[int | str, ...]
+    """Exit codes and outcomes; empty: whatever it was."""
+
+
+class SignalRow(msgspec.Struct):
+    """A warning to a running attempt."""
+
+    number: int
+    before: float
+    """Before its end."""
 
 
 class JobRow(msgspec.Struct, kw_only=True):
@@ -143,15 +188,31 @@ class JobView(msgspec.Struct, kw_only=True):
     array: str
     """Indices, as in ``0-99``."""
     after: list[AfterRow]
-    cores: float
-    memory: int | None
+    requests: list[RequestRow]
+    """What a task asks for: alternatives, best first."""
     time: float | None
-    retries: int
+    estimate: float | None
+    grace: float | None
+    signal: SignalRow | None
+    retries: RetriesRow
+    memory_growth: float | None
+    on_lost: str
     priority: int
     max_parallel: int | None
+    max_fails: int | None
+    uses: dict[str, int]
+    """What each task takes of named limits."""
+    start_after: float | None
+    hold: bool
+    """As the file says."""
+    modules: tuple[str, ...]
+    venv: str | None
+    setup: tuple[str, ...]
     env: dict[str, str]
+    stdin: str | None
     stdout: str | None
     stderr: str | None
+    output_limit: int | None
 
 
 class Shown(msgspec.Struct):
@@ -171,6 +232,8 @@ class Plight(msgspec.Struct, kw_only=True):
     first: str
     """Name of the first of them."""
     reason: str
+    starts_at: float | None
+    """When that one will probably start."""
     attempt: int | None
     outcome: str | None
     code: int | None
@@ -211,3 +274,20 @@ class OutputPage(msgspec.Struct):
     outputs: list[OutputRow]
     next: int | None
     """What to give as `start` to get those that follow; None: there are none."""
+
+
+class Done(msgspec.Struct, kw_only=True):
+    """What a wish has come to; all of it is durable."""
+
+    verb: str
+    """``cancel``, ``hold``, ``release`` or ``retry``."""
+    tasks: int
+    """Cancelled, held, released, or to run again."""
+    ending: int = 0
+    """Of `cancel`: they run, and are told to end."""
+    skipped: int = 0
+    """Of `cancel`: they depend on cancelled ones and can no longer run."""
+    states: dict[str, int]
+    """The tasks that were meant by the state that they were in."""
+    live: bool
+    """A manager runs the campaign."""

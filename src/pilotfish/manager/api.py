@@ -6,6 +6,7 @@ of outputs: an answer says where they lie.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Any, Protocol
 
@@ -21,10 +22,12 @@ from pilotfish.model.states import FINAL, TaskState
 __all__ = [
     "MOST_ROWS",
     "QUESTIONS",
+    "WISH",
     "Explain",
     "Failures",
     "Jobs",
     "Logs",
+    "Names",
     "Question",
     "Show",
     "Tasks",
@@ -62,6 +65,14 @@ class Jobs(msgspec.Struct, forbid_unknown_fields=True):
         return [look.counts(job) for job in _by_id(look)]
 
 
+class Names(msgspec.Struct, forbid_unknown_fields=True):
+    """Asks for the names of jobs alone: quick, however many tasks there are."""
+
+    def respond(self, look: Look) -> list[str]:
+        """Of the current jobs, by id."""
+        return [job.spec.name for job in _by_id(look)]
+
+
 class Tasks(msgspec.Struct, forbid_unknown_fields=True):
     """Asks which tasks there are."""
 
@@ -69,25 +80,35 @@ class Tasks(msgspec.Struct, forbid_unknown_fields=True):
     """A job or a task; None: all current jobs."""
     states: tuple[str, ...] | None = None
     """Only tasks in these; None: in any."""
+    name: str | None = None
+    """Only tasks whose name, or whose job's, is like this pattern of the shell's; None: any."""
+    held: bool = False
+    """Only tasks that are held back."""
     start: tuple[int, int] = (0, 0)
     """Job and position to begin with."""
     limit: int = MOST_ROWS
 
     def respond(self, look: Look) -> TaskPage:
         """Tasks by job and position."""
-        wanted = _states(self.states)
         limit = max(1, min(self.limit, MOST_ROWS))
-        if self.id is None:
-            jobs = [job for job in _by_id(look) if job.id >= self.start[0]]
-        else:
-            named = look.find(self.id)
-            if named.position is not None:
-                row = look.row(named.job, named.position)
-                return TaskPage([row] if TaskState[row.state] in wanted else [], None)
-            jobs = [named.job]
-        found = list(islice(_walk(look, jobs, self.start, wanted), limit + 1))
+        found = list(islice(self._found(look), limit + 1))
         following = (found[limit][0].id, found[limit][1]) if len(found) > limit else None
         return TaskPage(look.rows(found[:limit]), following)
+
+    def _found(self, look: Look) -> Iterator[tuple[Job, int, int]]:
+        tasks = self._in_states(look, _states(self.states))
+        if self.name is not None:
+            tasks = _called(tasks, self.name)
+        return look.held(tasks) if self.held else tasks
+
+    def _in_states(self, look: Look, wanted: Container[int]) -> Iterator[tuple[Job, int, int]]:
+        if self.id is None:
+            return _walk(look, [job for job in _by_id(look) if job.id >= self.start[0]], self.start, wanted)
+        job, position = msgspec.structs.astuple(look.find(self.id))
+        if position is None:
+            return _walk(look, [job], self.start, wanted)
+        state = look.standing(job.id).state(job.id, position)
+        return iter([(job, position, state)] if state in wanted else [])
 
 
 class Failures(msgspec.Struct, forbid_unknown_fields=True):
@@ -162,11 +183,15 @@ class Logs(msgspec.Struct, forbid_unknown_fields=True):
         return OutputPage(look.outputs(found[:limit], self.attempt), following)
 
 
+WISH = "wish"
+"""What a wish is asked by: it is no question, see :mod:`pilotfish.manager.wishes`."""
+
 QUESTIONS: Mapping[str, type[Question]] = {
     "explain": Explain,
     "failures": Failures,
     "jobs": Jobs,
     "logs": Logs,
+    "names": Names,
     "show": Show,
     "tasks": Tasks,
 }
@@ -182,6 +207,13 @@ def _walk(
         for position in range(start[1] if job.id == start[0] else 0, len(states)):
             if states[position] in wanted:
                 yield job, position, states[position]
+
+
+def _called(tasks: Iterable[tuple[Job, int, int]], pattern: str) -> Iterator[tuple[Job, int, int]]:
+    """Those whose name, or whose job's, is like the pattern."""
+    for job, position, state in tasks:
+        if fnmatchcase(job.spec.name, pattern) or fnmatchcase(task_name(job, position), pattern):
+            yield job, position, state
 
 
 def _by_id(look: Look) -> list[Job]:
@@ -206,11 +238,13 @@ def _states(names: Iterable[str] | None) -> frozenset[TaskState]:
 def _plight(look: Look, job: Job, position: int, tasks: int) -> Plight:
     row = look.row(job, position)
     ended = TaskState[row.state] in FINAL
+    why = look.why(job, position)
     return Plight(
         state=row.state,
         tasks=tasks,
         first=row.name,
-        reason=row.reason if ended else look.why(job, position),
+        reason=row.reason if ended else why.reason,
+        starts_at=why.starts_at,
         attempt=row.attempt,
         outcome=row.outcome if ended else None,
         code=row.code if ended else None,

@@ -7,6 +7,7 @@ manager is. What must not: what is in a store, and who may open it.
 import os
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -18,12 +19,17 @@ __all__ = [
     "DEFAULT_STORE",
     "Access",
     "archive",
+    "archived",
     "campaigns",
     "choose",
+    "delete",
     "find_store",
-    "folder_of_file",
+    "folder_of_command",
+    "folder_of_files",
     "folder_of_name",
     "key",
+    "last_run",
+    "newest_of_command",
     "read_access",
     "remove_access",
     "write_access",
@@ -57,9 +63,25 @@ def folder_of_name(name: str) -> str:
     return _slug(name, name)
 
 
-def folder_of_file(path: Path) -> str:
-    """The folder of a campaign that has no name and is known by its file."""
-    return _slug(path.stem, str(path.absolute()))
+def folder_of_files(paths: Sequence[Path]) -> str:
+    """The folder of a campaign that has no name and is known by its files, whatever their order."""
+    ordered = sorted(path.absolute() for path in paths)
+    return _slug("-".join(path.stem for path in ordered), "\0".join(map(str, ordered)))
+
+
+def folder_of_command(words: Sequence[str], directory: Path) -> str:
+    """A new folder for a campaign that is one command in a folder: another one each time."""
+    return f"{_stem_of_command(words, directory)}-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+
+
+def newest_of_command(store: Path, words: Sequence[str], directory: Path) -> str | None:
+    """The folder in which this command ran last in this folder; None where it never has."""
+    stem = _stem_of_command(words, directory)
+    return next((folder.name for folder in campaigns(store) if folder.name.startswith(f"{stem}-")), None)
+
+
+def _stem_of_command(words: Sequence[str], directory: Path) -> str:
+    return _slug(Path(words[0]).name, "\0".join((str(directory), *words)))
 
 
 def _slug(readable: str, unique: str) -> str:
@@ -89,14 +111,14 @@ def campaigns(store: Path) -> list[Path]:
     """The folders of all campaigns of a store, that which ran last first."""
     found = []
     for folder in store.iterdir() if store.is_dir() else ():
-        touched = _last_run(folder)
+        touched = last_run(folder)
         if touched is not None and folder.name != ARCHIVE:
             found.append((touched, folder))
     return [folder for _, folder in sorted(found, reverse=True)]
 
 
-def _last_run(folder: Path) -> int | None:
-    """When a run last touched the campaign, in nanoseconds since 1970; None for a folder that is none."""
+def last_run(folder: Path) -> int | None:
+    """When a run last touched a campaign, in nanoseconds since 1970; None for a folder that is none."""
     return max((path.stat().st_mtime_ns for name in _TRACES if (path := folder / name).exists()), default=None)
 
 
@@ -127,6 +149,22 @@ def archive(folder: Path) -> Path | None:
     stem = f"{folder.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     names = (stem, *(f"{stem}-{number}" for number in range(2, 1000)))
     return folder.rename(next(shelf / name for name in names if not (shelf / name).exists()))
+
+
+def archived(store: Path) -> list[Path]:
+    """All that `archive` has put away in a store, by name."""
+    shelf = store / ARCHIVE
+    return sorted(folder for folder in shelf.iterdir() if folder.is_dir()) if shelf.is_dir() else []
+
+
+def delete(folder: Path) -> None:
+    """Remove a campaign or an archived one for ever. Only the owner of the campaign may do this."""
+    import shutil  # only where something is deleted
+
+    if folder.parent.name != ARCHIVE:
+        # At once out of sight: what is left if this is interrupted is an archived one.
+        folder = archive(folder) or folder
+    shutil.rmtree(folder)
 
 
 def key(folder: Path) -> str:

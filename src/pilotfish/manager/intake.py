@@ -1,22 +1,26 @@
 """Running again: what a job file means for a campaign that may have run before.
 
-Pure: the file's specs and the store's snapshot in, the changes and their count out. A task is known by
-job name and index; it is *kept* when it succeeded and its fingerprint is the same, *changed* when the
-fingerprint differs, *new* when there was none, a *dependant* when something that it depends on is
-changed or new. What failed, was cancelled or was skipped runs again with fresh retries.
+Pure: the file's specs and the store's snapshot in, the changes and their count out. A task is known by job name and
+index, in tables by its row; it is *kept* when it succeeded and its fingerprint is the same, *changed* when the
+fingerprint differs, *new* when it is not known, a *dependant* when something that it depends on is changed or new.
+What failed, was cancelled or was skipped runs again with fresh retries, unless it is *left*: because the user wants
+failures left alone, or because the reason for which it was skipped still holds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from pilotfish.formats.fingerprint import matches
-from pilotfish.model.changes import Change, Forget, Kept, Revive, Snapshot, Submit
-from pilotfish.model.jobs import Job, JobSpec, Span
+from pilotfish.formats.fingerprint import Match, known, matches
+from pilotfish.model.changes import Change, Finish, Forget, Hold, Kept, Revive, Snapshot, Submit
+from pilotfish.model.jobs import Job, JobSpec, Span, When
 from pilotfish.model.spans import intersection, size, subtraction, union
 from pilotfish.model.states import TaskState
 
 __all__ = ["Plan", "dependencies_first", "plan"]
+
+_HELD_BY_FILE = "hold: true in its job file"
+_LEFT_FAILED = "it failed in an earlier run, and --keep-failed leaves it so"
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,29 +34,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     kept: int
     again: int
     """Failed, cancelled or skipped before."""
+    left: int
+    """Ended so before too, and not run again."""
     unfinished: int
     """Not yet run by an earlier run."""
     forgotten: int
     """Jobs that are no longer in the file."""
 
 
-class _Earlier(msgspec.Struct):
-    """What the snapshot knows of one job of the campaign."""
-
-    job: Job
-    succeeded: list[Span]
-    ended_badly: list[Span]
-
-
-class _Fate(msgspec.Struct):
-    """What becomes of one job of the file: its id now, whether it goes on as it was, and what must run anew."""
-
-    id: int
-    goes_on: bool
-    anew: list[Span]
-
-
-def plan(specs: Sequence[JobSpec], snapshot: Snapshot, *, next_id: int, now: float) -> Plan:
+def plan(specs: Sequence[JobSpec], snapshot: Snapshot, *, next_id: int, now: float, keep_failed: bool = False) -> Plan:
     """Compare a file with what its campaign did before.
 
     Args:
@@ -60,90 +50,170 @@ def plan(specs: Sequence[JobSpec], snapshot: Snapshot, *, next_id: int, now: flo
         snapshot: the campaign's current jobs and tasks.
         next_id: the first free job id.
         now: when the submission happens, in seconds since 1970.
+        keep_failed: what failed is left, and with it what was skipped for that.
 
     """
-    earlier = _earlier_jobs(snapshot)
-    fates: dict[str, _Fate] = {}
-    counts = dict.fromkeys(("total", "new", "changed", "dependants", "kept", "again", "unfinished"), 0)
-    changes: list[Change] = []
+    intake = _Intake(snapshot, next_id, now, keep_failed=keep_failed)
     for spec in dependencies_first(specs):
-        before = earlier.pop(spec.name, None)
-        change, fate = _decide(spec, before, fates, counts, (next_id, now))
-        fates[spec.name] = fate
-        next_id = max(next_id, fate.id + 1)
-        if change is not None:
-            changes.append(change)
-    changes.extend(Forget(gone.job.id) for gone in earlier.values())
-    return Plan(changes=tuple(changes), forgotten=len(earlier), **counts)
+        intake.take(spec)
+    return intake.plan()
 
 
-def _decide(
-    spec: JobSpec,
-    before: _Earlier | None,
-    fates: Mapping[str, _Fate],
-    counts: dict[str, int],
-    stamp: tuple[int, float],
-) -> tuple[Change | None, _Fate]:
-    everything = [Span(0, spec.count)]
-    same = _same_tasks(before, spec)
-    anew = subtraction(everything, [span for span, _ in same])
-    upstream = subtraction(_told_by_dependencies(spec, fates), anew)
-    kept = _kept(before, same, anew, upstream)
-    counts["total"] += spec.count
-    counts["dependants"] += size(upstream)
-    counts["kept"] += size(kept_span.span for kept_span in kept)
-    known = 0 if before is None else min(before.job.spec.count, spec.count)
-    changed = intersection(anew, [Span(0, known)] if known else [])
-    counts["changed"] += size(changed)
-    counts["new"] += size(anew) - size(changed)
-    rest = subtraction(everything, union([*anew, *upstream, *(kept_span.span for kept_span in kept)]))
-    again = intersection(rest, before.ended_badly) if before is not None else []
-    counts["again"] += size(again)
-    counts["unfinished"] += size(rest) - size(again)
-    depends_on = tuple(fates[dependency.on].id for dependency in spec.after)
-    if before is not None and before.job.spec == spec and before.job.depends_on == depends_on:
-        revive = Revive(before.job.id, 0, spec.count) if before.ended_badly else None
-        return revive, _Fate(before.job.id, goes_on=True, anew=[])
-    next_id, now = stamp
-    job = Job(id=next_id, spec=spec, depends_on=depends_on, submitted_at=now)
-    submit = Submit(job, tuple(kept), None if before is None else before.job.id)
-    return submit, _Fate(next_id, goes_on=False, anew=union([*anew, *upstream]))
+class _Earlier(msgspec.Struct):
+    """What the snapshot knows of one job of the campaign."""
+
+    job: Job
+    ended: dict[TaskState, list[Span]]
+    """By final state, the tasks that are in it."""
+    holds: list[Hold] = []
 
 
-def _same_tasks(before: _Earlier | None, spec: JobSpec) -> list[tuple[Span, int]]:
-    """Spans of `spec` whose tasks have the fingerprint of the earlier ones, with the earlier position."""
-    if before is None:
-        return []
-    if before.job.spec == spec:
-        return [(Span(0, spec.count), 0)]
-    return [(Span(lo, hi), old) for lo, hi, old in matches(before.job.spec, spec)]
+class _Fate(msgspec.Struct):
+    """What becomes of one job of the file, for those that depend on it."""
+
+    id: int
+    same: Sequence[Match] = ()
+    """Its tasks that are the same work as before, with nothing under them changed."""
+    kept: Sequence[Span] = ()
+    left: Sequence[Span] = ()
+    changed: bool = True
+    """Some of its tasks are changed, new or dependants."""
+    all_kept: bool = False
 
 
-def _kept(
-    before: _Earlier | None, same: Sequence[tuple[Span, int]], anew: list[Span], upstream: list[Span]
-) -> list[Kept]:
-    """Spans that need not run: same fingerprint, succeeded before, and nothing under them is changed."""
-    if before is None:
-        return []
-    by_shift: dict[int, list[Span]] = {}
-    for span, old in same:
-        by_shift.setdefault(span.lo - old, []).append(span)
-    excluded = union([*anew, *upstream])
-    kept: list[Kept] = []
-    for shift, spans in by_shift.items():
-        done = [Span(piece.lo + shift, piece.hi + shift) for piece in before.succeeded]
-        pieces = subtraction(intersection(done, union(spans)), excluded)
-        kept.extend(Kept(piece, before.job.id, piece.lo - shift) for piece in pieces)
-    return kept
+class _Intake:
+    """A plan in the making: takes job after job, each when those that it depends on have been taken."""
 
+    def __init__(self, snapshot: Snapshot, next_id: int, now: float, *, keep_failed: bool) -> None:
+        self._earlier = _earlier_jobs(snapshot)
+        self._next_id, self._now, self._keep_failed = next_id, now, keep_failed
+        self._fates: dict[str, _Fate] = {}
+        self._changes: list[Change] = []
+        self._total = self._new = self._changed = self._dependants = 0
+        self._kept = self._again = self._left = self._unfinished = 0
 
-def _told_by_dependencies(spec: JobSpec, fates: Mapping[str, _Fate]) -> list[Span]:
-    """The positions that run again because something that they depend on does."""
-    told: list[Span] = []
-    for dependency in spec.after:
-        anew = fates[dependency.on].anew
-        told.extend(anew if dependency.each else [Span(0, spec.count)] * bool(anew))
-    return union(told)
+    def plan(self) -> Plan:
+        """What was found. Jobs that were not taken are forgotten."""
+        gone = [Forget(before.job.id) for before in self._earlier.values()]
+        return Plan(
+            changes=(*self._changes, *gone),
+            total=self._total,
+            new=self._new,
+            changed=self._changed,
+            dependants=self._dependants,
+            kept=self._kept,
+            again=self._again,
+            left=self._left,
+            unfinished=self._unfinished,
+            forgotten=len(gone),
+        )
+
+    def take(self, spec: JobSpec) -> None:
+        """Compare one job with what it was before."""
+        self._total += spec.count
+        before = self._earlier.pop(spec.name, None)
+        depends_on = tuple([self._fates[dependency.on].id for dependency in spec.after])
+        if before is None:
+            self._new += spec.count
+            self._fates[spec.name] = _Fate(self._submit(spec, depends_on))
+        else:
+            self._fates[spec.name] = self._compare(spec, before, depends_on)
+
+    def _compare(self, spec: JobSpec, before: _Earlier, depends_on: tuple[int, ...]) -> _Fate:
+        everything = [Span(0, spec.count)]
+        equal = before.job.spec == spec
+        goes_on = equal and before.job.depends_on == depends_on
+        alike = (Match(0, spec.count, 0),) if equal else matches(before.job.spec, spec)
+        if goes_on and before.ended == {TaskState.succeeded: everything}:
+            self._kept += spec.count
+            return _Fate(before.job.id, alike, everything, changed=False, all_kept=True)
+        same = self._on_the_same(spec, alike)
+        done = _where(same, before.ended.get(TaskState.succeeded, ()))
+        kept = _spans(done)
+        failed, left, again = self._ended_badly(spec, before, same)
+        self._count_anew(spec, before, alike)
+        self._dependants += _size(alike) - _size(same)
+        self._kept += size(kept)
+        self._left += size(left)
+        self._again += size(again)
+        self._unfinished += _size(same) - size(kept) - size(left) - size(again)
+        if goes_on:
+            new = before.job.id
+            revived = again if left else everything[: len(again)]
+            self._changes.extend([Revive(new, span.lo, span.hi) for span in revived])
+        else:
+            new = self._submit(spec, depends_on, before, done)
+            self._changes.extend([Finish(new, span.lo, span.hi, TaskState.failed, _LEFT_FAILED) for span in failed])
+        return _Fate(new, same, kept, left, changed=_size(same) < spec.count, all_kept=kept == everything)
+
+    def _ended_badly(
+        self, spec: JobSpec, before: _Earlier, same: Sequence[Match]
+    ) -> tuple[list[Span], list[Span], list[Span]]:
+        """Of what was failed, cancelled or skipped: the failures that are left, all that is left, what runs again."""
+        ended = {
+            state: _spans(_where(same, spans))
+            for state, spans in before.ended.items()
+            if state is not TaskState.succeeded
+        }
+        failed = ended.get(TaskState.failed, []) if self._keep_failed else []
+        left = union([*failed, *self._still_broken(spec, ended.get(TaskState.skipped, []))])
+        return failed, left, subtraction(union([span for spans in ended.values() for span in spans]), left)
+
+    def _count_anew(self, spec: JobSpec, before: _Earlier, alike: Sequence[Match]) -> None:
+        """Tell changed from new among tasks that are not the same work as before."""
+        anew = spec.count - _size(alike)
+        if anew:
+            known_ones = _spans(known(before.job.spec, spec))
+            changed = size(subtraction(known_ones, _spans(alike)))
+            self._changed += changed
+            self._new += anew - changed
+
+    def _on_the_same(self, spec: JobSpec, alike: Sequence[Match]) -> Sequence[Match]:
+        """Those of a job's matches that come after the same work as before, which is not changed either."""
+        for dependency in spec.after:
+            upstream = self._fates[dependency.on]
+            if dependency.each:
+                alike = _in_step(alike, upstream.same)
+            elif upstream.changed:
+                return ()
+        return alike
+
+    def _still_broken(self, spec: JobSpec, skipped: list[Span]) -> list[Span]:
+        """Those skipped tasks that wait for something that cannot come true in this run either."""
+        broken: list[Span] = []
+        for dependency in spec.after if skipped else ():
+            upstream = self._fates[dependency.on]
+            if dependency.when is When.succeeded:
+                broken += upstream.left if dependency.each else skipped * bool(upstream.left)
+            elif dependency.when is When.failed:
+                broken += upstream.kept if dependency.each else skipped * upstream.all_kept
+        return intersection(skipped, union(broken))
+
+    def _submit(
+        self, spec: JobSpec, depends_on: tuple[int, ...], before: _Earlier | None = None, done: Sequence[Match] = ()
+    ) -> int:
+        """Enter a job with what is kept of the one before it; its id."""
+        new = self._next_id
+        self._next_id += 1
+        job = Job(id=new, spec=spec, depends_on=depends_on, submitted_at=self._now)
+        if before is None:
+            self._changes.append(Submit(job))
+        else:
+            kept = tuple([Kept(Span(lo, hi), before.job.id, old_lo) for lo, hi, old_lo in done])
+            self._changes.append(Submit(job, kept, before.job.id))
+        if spec.hold:
+            self._changes.append(Hold(new, 0, spec.count, held=True, reason=_HELD_BY_FILE))
+        elif before is not None and before.holds:
+            self._hold_on(new, spec, before)
+        return new
+
+    def _hold_on(self, new: int, spec: JobSpec, before: _Earlier) -> None:
+        """Hold what was held before, but for what the file no longer says."""
+        stays = known(before.job.spec, spec)
+        for hold in before.holds:
+            if hold.reason != _HELD_BY_FILE:
+                found = _where(stays, [Span(hold.lo, hold.hi)])
+                self._changes.extend([Hold(new, lo, hi, held=True, reason=hold.reason) for lo, hi, _ in found])
 
 
 def dependencies_first(specs: Sequence[JobSpec]) -> list[JobSpec]:
@@ -165,19 +235,59 @@ def dependencies_first(specs: Sequence[JobSpec]) -> list[JobSpec]:
 
 def _earlier_jobs(snapshot: Snapshot) -> dict[str, _Earlier]:
     """The campaign's jobs by name, with what became of their tasks."""
-    succeeded: dict[int, list[Span]] = {}
-    badly: dict[int, list[Span]] = {}
+    jobs = {submit.job.id: _Earlier(submit.job, {}) for submit in snapshot.submits}
     for submit in snapshot.submits:
-        succeeded[submit.job.id] = [kept.span for kept in submit.kept]
-        badly[submit.job.id] = []
+        if submit.kept:
+            jobs[submit.job.id].ended[TaskState.succeeded] = [kept.span for kept in submit.kept]
     for job, position, state, *_ in map(msgspec.structs.astuple, snapshot.tasks):
-        if state is TaskState.succeeded:
-            succeeded[job].append(Span(position, position + 1))
-        elif state is not TaskState.ready:
-            badly[job].append(Span(position, position + 1))
+        if state is not TaskState.ready:
+            jobs[job].ended.setdefault(state, []).append(Span(position, position + 1))
     for finish in snapshot.finishes:
-        badly[finish.job].append(Span(finish.lo, finish.hi))
-    return {
-        submit.job.spec.name: _Earlier(submit.job, union(succeeded[submit.job.id]), union(badly[submit.job.id]))
-        for submit in snapshot.submits
-    }
+        jobs[finish.job].ended.setdefault(finish.state, []).append(Span(finish.lo, finish.hi))
+    for hold in snapshot.holds:
+        jobs[hold.job].holds.append(hold)
+    for earlier in jobs.values():
+        for state, spans in earlier.ended.items():
+            earlier.ended[state] = union(spans) if len(spans) > 1 else spans
+    return {earlier.job.spec.name: earlier for earlier in jobs.values()}
+
+
+def _where(found: Sequence[Match], spans: Sequence[Span]) -> list[Match]:
+    """Those parts of the matches whose earlier positions lie in the spans, which are ascending and disjoint."""
+    inside: list[Match] = []
+    place = 0
+    for lo, hi, old_lo in sorted(found, key=lambda match: match.old_lo):
+        shift, old_hi = lo - old_lo, old_lo + hi - lo
+        while place < len(spans) and spans[place].hi <= old_lo:
+            place += 1
+        at = place
+        while at < len(spans) and spans[at].lo < old_hi:
+            first, last = max(old_lo, spans[at].lo), min(old_hi, spans[at].hi)
+            inside.append(Match(first + shift, last + shift, first))
+            at += 1
+    return sorted(inside)
+
+
+def _in_step(left: Sequence[Match], right: Sequence[Match]) -> list[Match]:
+    """The positions at which both stand for the same earlier one; of ascending matches."""
+    common: list[Match] = []
+    i = j = 0
+    while i < len(left) and j < len(right):
+        lo, hi = max(left[i].lo, right[j].lo), min(left[i].hi, right[j].hi)
+        old_lo = left[i].old_lo + lo - left[i].lo
+        if lo < hi and old_lo == right[j].old_lo + lo - right[j].lo:
+            common.append(Match(lo, hi, old_lo))
+        if left[i].hi < right[j].hi:
+            i += 1
+        else:
+            j += 1
+    return common
+
+
+def _spans(found: Iterable[Match]) -> list[Span]:
+    """The new positions."""
+    return union([Span(lo, hi) for lo, hi, _ in found])
+
+
+def _size(found: Iterable[Match]) -> int:
+    return sum([hi - lo for lo, hi, _ in found])

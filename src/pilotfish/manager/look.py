@@ -4,7 +4,7 @@ What belongs here: finding tasks and making rows of them. What must not: questio
 the shapes of rows (:mod:`pilotfish.manager.answers`), wording.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -12,13 +12,27 @@ from typing import Protocol
 import msgspec
 
 from pilotfish.formats.placeholders import Template, task_values
-from pilotfish.manager.answers import AfterRow, AttemptRow, JobRow, JobView, OutputRow, Place, TaskRow, TaskView
+from pilotfish.manager.answers import (
+    AfterRow,
+    AttemptRow,
+    JobRow,
+    JobView,
+    OutputRow,
+    Place,
+    RequestRow,
+    RetriesRow,
+    SignalRow,
+    TaskRow,
+    TaskView,
+)
 from pilotfish.manager.naming import Named, array_words, find, task_id
 from pilotfish.manager.records import Records
 from pilotfish.model.attempts import AttemptId, OutputRef
-from pilotfish.model.changes import Finish, Settle, Submit
-from pilotfish.model.jobs import Job, task_name
+from pilotfish.model.changes import Finish, Hold, Settle, Submit
+from pilotfish.model.events import Explanation
+from pilotfish.model.jobs import Job, Span, task_name
 from pilotfish.model.quantities import ONE
+from pilotfish.model.resources import Request
 from pilotfish.model.states import FINAL, TaskState
 from pilotfish.store.base import Store
 
@@ -28,6 +42,11 @@ _RUNNING = frozenset({TaskState.running, TaskState.stopping})
 _TAIL = 4096
 """Bytes at the end of an output in which its last line is looked for."""
 _LONGEST_LINE = 200
+_AS_SUBMITTED = (
+    "env", "estimate", "grace", "hold", "max_fails", "max_parallel", "memory_growth", "modules", "on_lost",
+    "output_limit", "priority", "setup", "stderr", "stdin", "stdout", "time", "uses", "venv",
+)  # fmt: skip
+"""What a view of a job takes over from it as it is."""
 
 
 class Standing(Protocol):
@@ -52,8 +71,8 @@ class Standing(Protocol):
     def head(self, node: str, lane: int) -> AttemptId | None:
         """The attempt that a lane runs now: those behind it have not started. None where nobody can tell."""
 
-    def explain(self, job: int, position: int, now: float) -> str:
-        """Why a task that has not ended is where it is."""
+    def explain(self, job: int, position: int, now: float) -> Explanation:
+        """Why a task that has not ended is where it is, and when it will probably start."""
 
 
 class View(msgspec.Struct, frozen=True):
@@ -92,7 +111,7 @@ class Look:
 
     @cached_property
     def _records(self) -> Records:
-        return Records(self.view.store)
+        return Records(self.view.store, self.view.now)
 
     def origin(self, job: int, position: int) -> tuple[int, int]:
         """The task that really ran: that of an earlier run, where its success is kept for this one."""
@@ -105,10 +124,12 @@ class Look:
         """A row for each (job, position, state)."""
         origins = [self.origin(job.id, position) for job, position, _ in tasks]
         newest = {_task(settle): settle for settle in self.view.store.results(origins)}
-        return [
+        rows = [
             self._row(job, position, TaskState(state), (origin, newest.get(origin)))
             for (job, position, state), origin in zip(tasks, origins, strict=True)
         ]
+        self._mark_held([(row, task) for row, task in zip(rows, tasks, strict=True) if task[2] not in FINAL])
+        return rows
 
     def row(self, job: Job, position: int) -> TaskRow:
         """One task."""
@@ -118,18 +139,36 @@ class Look:
         """All that is known of one task."""
         row = self.row(job, position)
         attempts = self.view.store.attempts(*self.origin(job.id, position))
-        values = task_values(job.id, job.spec, position, row.attempt or 1)
+        values = self._values(job, position, row.attempt or 1)
+        why = self.why(job, position)
         return TaskView(
             **msgspec.structs.asdict(row),
             command=_filled_command(job, values),
             cwd=_filled(job.spec.cwd, values),
-            why="" if TaskState[row.state] in FINAL else self.why(job, position),
+            why=why.reason,
+            starts_at=why.starts_at,
             attempts=[self._attempt(settle) for settle in attempts],
         )
 
-    def why(self, job: Job, position: int) -> str:
-        """Why a task that has not ended is where it is."""
-        return self.standing(job.id).explain(job.id, position, self.view.now)
+    def why(self, job: Job, position: int) -> Explanation:
+        """Why a task that has not ended is where it is; without words for one that has."""
+        standing = self.standing(job.id)
+        if standing.state(job.id, position) in FINAL:
+            return Explanation("")
+        return standing.explain(job.id, position, self.view.now)
+
+    def holds(self, job: int, span: Span) -> Sequence[Hold]:
+        """What is held of a job, at least within the span; also tasks that have ended."""
+        return self.view.store.survey(job, span).holds
+
+    def held(self, tasks: Iterable[tuple[Job, int, int]]) -> Iterator[tuple[Job, int, int]]:
+        """Those of the tasks, as (job, position, state), that are held back."""
+        spans: dict[int, list[Hold]] = {}
+        for hold in self.view.store.survey().holds:
+            spans.setdefault(hold.job, []).append(hold)
+        for job, position, state in tasks:
+            if state not in FINAL and any(hold.lo <= position < hold.hi for hold in spans.get(job.id, ())):
+                yield job, position, state
 
     def job(self, job: Job) -> JobView:
         """What was submitted."""
@@ -150,15 +189,11 @@ class Look:
                 AfterRow(dependency.on, on, dependency.when, dependency.each)
                 for dependency, on in zip(spec.after, job.depends_on, strict=True)
             ],
-            cores=spec.request.cores / ONE,
-            memory=spec.request.memory,
-            time=spec.time,
-            retries=spec.retries.count,
-            priority=spec.priority,
-            max_parallel=spec.max_parallel,
-            env=spec.env,
-            stdout=spec.stdout,
-            stderr=spec.stderr,
+            requests=[_request(request) for request in spec.requests],
+            retries=RetriesRow(**msgspec.structs.asdict(spec.retries)),
+            signal=None if spec.signal is None else SignalRow(spec.signal.number, spec.signal.before),
+            start_after=job.start_time or None,
+            **{name: getattr(spec, name) for name in _AS_SUBMITTED},
         )
 
     def counts(self, job: Job) -> JobRow:
@@ -213,6 +248,16 @@ class Look:
             row.reason = self._finish_reason(job.id, position)
         return row
 
+    def _mark_held(self, rows: Sequence[tuple[TaskRow, tuple[Job, int, int]]]) -> None:
+        by_job: dict[int, list[tuple[int, TaskRow]]] = {}
+        for row, (job, position, _) in rows:
+            by_job.setdefault(job.id, []).append((position, row))
+        for number, unfinished in by_job.items():
+            holds = self.holds(number, Span(unfinished[0][0], unfinished[-1][0] + 1))
+            for position, row in unfinished if holds else ():
+                reasons = (hold.reason or "held" for hold in holds if hold.lo <= position < hold.hi)
+                row.held = next(reasons, None)
+
     def _output(self, job: Job, position: int, state: TaskState, which: tuple[int | None, Settle | None]) -> OutputRow:
         attempt, settle = which
         row = OutputRow(id=task_id(job, position), name=task_name(job, position), state=state.name)
@@ -221,16 +266,19 @@ class Look:
             node, lane, held = holder
             row.attempt, row.running, row.node = held.number, True, node
             if self.standing(job.id).head(node, lane) == held:
-                values = task_values(job.id, job.spec, position, held.number)
-                row.lane, row.stdout, row.stderr = (
-                    lane,
-                    _growing(job.spec.stdout, values),
-                    _growing(job.spec.stderr, values),
-                )
+                values = self._values(job, position, held.number)
+                row.stdout, row.stderr = _growing(job.spec.stdout, values), _growing(job.spec.stderr, values)
+                row.lane = lane
         elif settle is not None:
             row.attempt, row.node = settle.report.attempt.number, settle.node
             row.stdout, row.stderr = self._place(settle.report.stdout), self._place(settle.report.stderr)
         return row
+
+    def _values(self, job: Job, position: int, number: int) -> dict[str, str]:
+        """What placeholders stand for; ``{cores}`` of an attempt that runs for those that it was given."""
+        grants = self.view.store.survey(job.id, Span(position, position + 1)).grants
+        cores = next((len(grant.slots.cores) for grant in grants if grant.number == number), None)
+        return task_values(job.id, job.spec, position, number, cores=cores)
 
     def _finish_reason(self, job: int, position: int) -> str:
         if job not in self._finishes:
@@ -259,6 +307,20 @@ class Look:
     def _place(self, ref: OutputRef | None) -> Place | None:
         # An absolute path stays as it is.
         return None if ref is None else Place(str(self.view.folder / "outputs" / ref.file), ref.offset, ref.length)
+
+
+def _request(request: Request) -> RequestRow:
+    return RequestRow(
+        cores=request.cores / ONE,
+        most_cores=None if request.most_cores is None else request.most_cores / ONE,
+        memory=request.memory,
+        gpus=request.gpus / ONE,
+        nodes=request.nodes,
+        exclusive=request.exclusive,
+        resources={name: amount / ONE for name, amount in request.resources},
+        labels=request.labels,
+        words=str(request),
+    )
 
 
 def _task(settle: Settle) -> tuple[int, int]:

@@ -7,7 +7,7 @@ the change that it stands for is durable; nothing is acknowledged before it is r
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -16,7 +16,7 @@ from pilotfish.errors import PilotfishError
 from pilotfish.faults import reached
 from pilotfish.manager.notify import Observer
 from pilotfish.manager.peers import Peer, messages_for
-from pilotfish.model.changes import Change, Finish, Grant, Release, Revive, Settle, Snapshot
+from pilotfish.model.changes import Cancel, Change, Finish, Grant, Hold, Release, Revive, Settle, Snapshot
 from pilotfish.model.events import (
     CloseLane,
     Command,
@@ -24,6 +24,7 @@ from pilotfish.model.events import (
     Ended,
     Event,
     Kill,
+    Limited,
     NodeJoined,
     NodeLost,
     Restored,
@@ -63,7 +64,7 @@ class _Batch(msgspec.Struct):
 
     ticket: int
     changes: Sequence[Change]
-    sends: Sequence[tuple[Peer, Command]]
+    sends: Sequence[tuple[Peer, Command | Answer]]
     acknowledge: Sequence[tuple[Peer, int]]
 
 
@@ -76,7 +77,9 @@ class Manager:
         listener: where agents and clients connect; closed by the caller.
         settings: leases and heartbeats.
         observer: is told what is recorded.
-        answer: answers a client's question by name; raises PilotfishError to refuse it.
+        answer: answers a client's question by name, or grants its wish through the function that it is given, which
+            lets an event happen; raises PilotfishError to refuse it, before any such event. The answer leaves when
+            all that was decided until then is durable.
 
     """
 
@@ -88,7 +91,7 @@ class Manager:
         *,
         settings: Settings,
         observer: Observer,
-        answer: Callable[[Ask, float], object],
+        answer: Callable[[Ask, float, Callable[[Event], Sequence[Command]]], object],
     ) -> None:
         """Connect the parts; nothing happens before `run`."""
         self._store, self._scheduler, self._listener = store, scheduler, listener
@@ -98,12 +101,12 @@ class Manager:
         self._absent: dict[str, float] = {}
         """Nodes that hold grants and are not connected, with the end of their lease."""
         self._changes: list[Change] = []
-        self._sends: list[tuple[Peer, Command]] = []
+        self._sends: list[tuple[Peer, Command | Answer]] = []
         self._heard: dict[Peer, int] = {}
         self._batches: deque[_Batch] = deque()
         self._ticket = 0
         self._wake_at: float | None = None
-        self._wish: Draining | None = None
+        self._wish: tuple[Draining, str] | None = None
         self._draining = False
         self._trouble: str | None = None
 
@@ -112,16 +115,23 @@ class Manager:
         """Nodes whose agents are connected now."""
         return tuple(self._agents)
 
-    def restore(self, snapshot: Snapshot) -> None:
-        """Take up what the store knows; nodes that hold grants get a lease to come back in."""
+    def restore(self, snapshot: Snapshot, limits: Mapping[str, int]) -> None:
+        """Take up what the store knows; nodes that hold grants get a lease to come back in.
+
+        Args:
+            snapshot: of the store.
+            limits: the named limits of the queue.
+
+        """
         now = time.time()
+        self._tell(Limited(dict(limits)), now)
         for grant in snapshot.grants:
             self._absent[grant.node] = now + self._settings.lease
         self._tell(Restored(snapshot), now)
 
-    def drain(self, wish: Draining) -> None:
-        """Ask for a drain; may be called from a signal handler, takes effect in the next turn."""
-        self._wish = wish
+    def drain(self, wish: Draining, why: str) -> None:
+        """Ask for a drain; may be called from a signal handler, takes effect in the next turn, when `why` is noted."""
+        self._wish = wish, why
         self._listener.wake()
 
     def run(self, supervise: Callable[[float], str | None]) -> None:
@@ -194,9 +204,11 @@ class Manager:
                 self._observer.note(text if peer.node is None else f"{peer.node}: {text}")
             case Ask():
                 try:
-                    peer.link.send(Answer(self._answer(message, now)))
+                    answer = Answer(self._answer(message, now, lambda event: self._tell(event, now)))
                 except PilotfishError as error:
                     peer.link.send(Refusal(str(error), error.exit_code))
+                else:
+                    self._sends.append((peer, answer))
             case Started():
                 pass  # known by its grant; the keeper's journal knows when
             case _:
@@ -240,8 +252,8 @@ class Manager:
 
     def _see_to_time(self, now: float) -> None:
         if self._wish is not None:
-            wish, self._wish, self._draining = self._wish, None, True
-            self._observer.note(_drain_words(wish))
+            (wish, why), self._wish, self._draining = self._wish, None, True
+            self._observer.note(why)
             self._tell(wish, now)
         if self._wake_at is not None and now >= self._wake_at:
             self._wake_at = None
@@ -260,15 +272,17 @@ class Manager:
 
     # What becomes durable
 
-    def _tell(self, event: Event, now: float) -> None:
-        for command in self._scheduler.handle(event, now):
+    def _tell(self, event: Event, now: float) -> Sequence[Command]:
+        commands = self._scheduler.handle(event, now)
+        for command in commands:
             if isinstance(command, WakeAt):
                 self._wake_at = command.time
                 continue
-            if isinstance(command, Grant | Settle | Finish | Release | Revive):
+            if isinstance(command, Grant | Settle | Finish | Release | Revive | Hold | Cancel):
                 self._changes.append(command)
             if isinstance(command, Grant | Retract | Kill | CloseLane) and command.node in self._agents:
                 self._sends.append((self._agents[command.node], command))
+        return commands
 
     def _commit(self) -> None:
         if self._changes:
@@ -307,11 +321,3 @@ class Manager:
                     self._gone(connection, now)
                 else:
                     self._hear(connection, frames, now)
-
-
-def _drain_words(wish: Draining) -> str:
-    if wish.hard:
-        return "killing what runs"
-    if wish.kill:
-        return "interrupted: ending what runs; once more kills it"
-    return "stopping: what runs may end; an interrupt ends it"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pilotfish.model.changes import Grant
 from pilotfish.model.events import CloseLane, Command, Kill, Retract
 from pilotfish.model.jobs import Job
-from pilotfish.model.messages import Close, Describe, End, Message, Start, TakeBack
+from pilotfish.model.messages import Answer, Close, Describe, End, Message, Start, TakeBack
 from pilotfish.transport.base import Connection
 from pilotfish.transport.link import Link
 
@@ -31,20 +31,20 @@ class Peer:
             self.connection.send(frame)
 
 
-def messages_for(peer: Peer, command: Command, jobs: Mapping[int, Job]) -> list[Message]:
-    """What an agent is told so that a command of the scheduler happens; the job's body comes with its first start."""
+def messages_for(peer: Peer, command: Command | Answer, jobs: Mapping[int, Job]) -> list[Message]:
+    """What a peer is told so that a command of the scheduler happens; the job's body comes with its first start."""
     match command:
         case Grant(lane=lane, slots=slots, job=job, lo=lo, hi=hi, number=number, epoch=epoch):
-            start = Start(lane, slots, job, lo, hi, number, epoch)
-            if job in peer.described:
-                return [start]
+            body = [] if job in peer.described else [Describe(job, jobs[job].spec)]
             peer.described.add(job)
-            return [Describe(job, jobs[job].spec), start]
+            return [*body, Start(lane, slots, job, lo, hi, number, epoch)]
         case Retract(lane=lane, attempts=attempts):
             return [TakeBack(lane, attempts)]
         case Kill(lane=lane, attempt=attempt, outcome=outcome, hard=hard):
             return [End(lane, attempt, outcome, hard)]
         case CloseLane(lane=lane):
             return [Close(lane)]
+        case Answer():
+            return [command]
         case _:
             return []

@@ -1,27 +1,30 @@
 """Composition root of a run: opens the campaign, plans, connects the parts, works, closes."""
 
+import errno
 import os
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
+from pilotfish.errors import UserError
 from pilotfish.manager import campaigns
 from pilotfish.manager.intake import Plan, plan
 from pilotfish.manager.loop import Manager
 from pilotfish.manager.notify import Observer
 from pilotfish.model.changes import Snapshot
-from pilotfish.model.events import Draining
+from pilotfish.model.events import Command, Draining, Event
 from pilotfish.model.jobs import JobSpec
 from pilotfish.model.messages import Ask
 from pilotfish.runtime import runtime_folder
 from pilotfish.scheduler.engine import Scheduler
 from pilotfish.settings import Settings
+from pilotfish.store.database import make_folder
 from pilotfish.store.sqlite import SqliteStore
 from pilotfish.transport.local import LocalListener
 
@@ -31,6 +34,19 @@ __all__ = ["Campaign", "LocalAgent", "plan_of_new"]
 def plan_of_new(specs: Sequence[JobSpec]) -> Plan:
     """What running these jobs would do where nothing has run before."""
     return plan(specs, Snapshot(submits=(), tasks=(), finishes=(), grants=()), next_id=1, now=time.time())
+
+
+def _make(folder: Path) -> None:
+    try:
+        try:
+            make_folder(folder)
+        except FileNotFoundError:  # a run of `map` may just have removed the empty store
+            make_folder(folder)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        msg = f"nothing can be kept in {folder.parent} ({error.strerror}): name another place with --store"
+        raise UserError(msg) from error
 
 
 class LocalAgent(Protocol):
@@ -55,6 +71,7 @@ class Campaign:
 
     Raises:
         BusyError: another manager owns it.
+        UserError: nothing can be written there.
 
     """
 
@@ -63,7 +80,9 @@ class Campaign:
         self.folder = folder
         self._settings = settings
         self._listener: LocalListener | None = None
-        if fresh and folder.exists():
+        fresh &= folder.exists()
+        _make(folder)
+        if fresh:
             with closing(SqliteStore(folder)):
                 campaigns.archive(folder)
         self.store = SqliteStore(folder, wake=self._wake)
@@ -71,11 +90,11 @@ class Campaign:
         self.scheduler = Scheduler(settings, self.store.epoch)
         self._manager: Manager | None = None
 
-    def plan(self, specs: Sequence[JobSpec]) -> Plan:
-        """What running these jobs would do."""
+    def plan(self, specs: Sequence[JobSpec], *, keep_failed: bool = False) -> Plan:
+        """What running these jobs would do; with `keep_failed`, what failed stays so."""
         submits = self.store.submits()
         next_id = 1 + max((submit.job.id for submit in submits), default=0)
-        return plan(specs, self._snapshot, next_id=next_id, now=time.time())
+        return plan(specs, self._snapshot, next_id=next_id, now=time.time(), keep_failed=keep_failed)
 
     def accept(self, accepted: Plan) -> None:
         """Make the plan durable and load the queue that it makes."""
@@ -84,8 +103,8 @@ class Campaign:
             self.store.flush()
             self._snapshot = self.store.load()
 
-    def run(self, observer: Observer, agent: LocalAgent) -> None:
-        """Work until the campaign is done or drained."""
+    def run(self, observer: Observer, agent: LocalAgent, limits: Mapping[str, int]) -> None:
+        """Work until the campaign is done or drained; `limits` are the named ones of its queue."""
         key = campaigns.key(self.folder)
         self._listener = LocalListener(runtime_folder(key) / "manager.sock")
         manager = self._manager = Manager(
@@ -94,10 +113,10 @@ class Campaign:
             self._listener,
             settings=self._settings,
             observer=observer,
-            answer=self._answer,
+            answer=self._respond,
         )
         campaigns.write_access(self.folder, self._listener.path, os.getpid(), socket.gethostname())
-        manager.restore(self._snapshot)
+        manager.restore(self._snapshot, limits)
         self._snapshot = msgspec.structs.replace(self._snapshot, tasks=(), submits=())
         if self.scheduler.unfinished:
             # The store's thread asks for the interpreter after each step of SQLite: at the default of 5 ms a busy
@@ -107,14 +126,16 @@ class Campaign:
             manager.run(lambda now: agent.supervise(connected=bool(manager.agents), now=now))
             agent.end(self._settings.grace)
 
-    def drain(self, wish: Draining) -> None:
-        """Ask for a drain; may be called from a signal handler."""
+    def drain(self, wish: Draining, why: str) -> None:
+        """Ask for a drain and say why; may be called from a signal handler."""
         if self._manager is not None:
-            self._manager.drain(wish)
+            self._manager.drain(wish, why)
 
     def ask(self, name: str, arguments: dict[str, object]) -> Any:  # noqa: ANN401 - as many shapes as questions
         """Answer a question about the campaign from inside this process."""
-        return self._answer(Ask(name, arguments), time.time())
+        from pilotfish.manager import api  # most runs are asked nothing: their start need not pay for it
+
+        return api.answer(name, arguments, self._view(time.time()))
 
     def close(self) -> None:
         """Give up the ownership. Idempotent."""
@@ -125,12 +146,17 @@ class Campaign:
                 self._listener.path.parent.rmdir()
         self.store.close()
 
-    def _answer(self, ask: Ask, now: float) -> object:
-        from pilotfish.manager import api  # most runs are asked nothing: their start need not pay for it
+    def _respond(self, ask: Ask, now: float, tell: Callable[[Event], Sequence[Command]]) -> object:
+        from pilotfish.manager import api, wishes
+
+        if ask.name == api.WISH:
+            return wishes.grant(ask.arguments, self._view(now), tell)
+        return api.answer(ask.name, ask.arguments, self._view(now))
+
+    def _view(self, now: float) -> Any:  # noqa: ANN401 - a View, of a module that most runs do not load
         from pilotfish.manager.look import View
 
-        view = View(scheduler=self.scheduler, store=self.store, folder=self.folder, live=True, now=now)
-        return api.answer(ask.name, ask.arguments, view)
+        return View(scheduler=self.scheduler, store=self.store, folder=self.folder, live=True, now=now)
 
     def _wake(self) -> None:
         if self._listener is not None:

@@ -6,9 +6,20 @@ What belongs here: wording that more than one command or view needs. What must n
 import time
 from collections.abc import Iterable, Mapping
 
+from pilotfish.model.quantities import format_seconds
 from pilotfish.model.states import Outcome
 
-__all__ = ["counted", "ending_words", "moment", "nearest", "outcome_words", "plural", "shortened", "state_counts"]
+__all__ = [
+    "counted",
+    "ending_words",
+    "moment",
+    "nearest",
+    "outcome_words",
+    "plural",
+    "shortened",
+    "start_words",
+    "state_counts",
+]
 
 _SHOWN = ("succeeded", "failed", "cancelled", "skipped", "running", "stopping", "ready", "waiting")
 """The states in the order in which a person asks for them."""
@@ -64,6 +75,15 @@ def _signal_name(number: int) -> str:
 def moment(seconds: float | None) -> str:
     """A time since 1970 as the local ``2026-01-31 12:00:00``; empty where there is none."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds)) if seconds else ""
+
+
+def start_words(starts_at: float | None, now: float) -> str:
+    """When something starts: ``at 14:03:10, in 2m10s``, with the day where that is another; empty: nobody can tell."""
+    if starts_at is None:
+        return ""
+    day, _, clock = moment(starts_at).partition(" ")
+    at = clock if moment(now).startswith(day) else f"{day} {clock}"
+    return f"at {at}, in {format_seconds(max(0.0, round(starts_at - now)))}"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

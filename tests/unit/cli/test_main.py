@@ -50,6 +50,7 @@ def test_a_command_gets_its_arguments(probe: Probe) -> None:
         (JobFileError("is no number", file="c.yaml", line=3, key="cores"), 2, "c.yaml:3: cores: is no number"),
         (BusyError("process 7 on host x owns it"), 75, "process 7 on host x owns it"),
         (StoreError("two\nlines"), 1, "two lines"),
+        (StoreError("\x1b[31mred\x07 \x9b1m \udce4 é"), 1, "\\x1b[31mred\\x07 \\x9b1m \\udce4 é"),
         (PermissionError(13, "Permission denied", "/x"), 1, "/x: Permission denied"),
         (ZeroDivisionError("oops"), 70, "internal error, please report it: ZeroDivisionError: oops"),
     ],
@@ -82,6 +83,10 @@ def test_an_interrupt_is_told_by_its_code_alone(probe: Probe, capsys: pytest.Cap
     [
         (["probe", "--numbre", "3"], "unrecognized arguments: --numbre; see `pilotfish probe --help`"),
         (["probe", "--num", "3"], "unrecognized arguments: --num; see `pilotfish probe --help`"),
+        (
+            ["probe", "--number", "3", "--number=3"],
+            "argument --number: given twice, and it takes one value; see `pilotfish probe --help`",
+        ),
         (["probe", "--number", "x"], "argument --number: invalid int value: 'x'; see `pilotfish probe --help`"),
         (["probe", "--", "x"], "`pilotfish probe` takes no command after --; see `pilotfish probe --help`"),
         (["prob"], "there is no command `prob`; did you mean `probe`?"),
@@ -106,9 +111,7 @@ def test_what_comes_later_is_refused(capsys: pytest.CaptureFixture[str], name: s
 @pytest.mark.parametrize(
     ("words", "option"),
     [
-        (["run", "c.yaml", "--fail-fast"], "--fail-fast"),
         (["run", "--on", "slurm", "c.yaml"], "--on"),
-        (["tasks", "--name", "sim*"], "--name"),
         (["show", "sim", "--server=unix:x"], "--server"),
     ],
 )
@@ -128,7 +131,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str], flag: str) -> N
 def test_help_lists_every_command_with_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     said = capsys.readouterr().out
-    assert all(f"  {name:<9}{summary}\n" in said for name, (_, summary) in COMMANDS.items())
+    assert all(f"  {name:<11}{summary}\n" in said for name, (_, summary) in COMMANDS.items())
     assert max(map(len, said.splitlines())) <= 80
 
 
@@ -137,7 +140,7 @@ def test_without_a_command_help_is_an_error(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().err.startswith("usage: pilotfish COMMAND")
 
 
-@pytest.mark.parametrize("name", sorted(COMMANDS))
+@pytest.mark.parametrize("name", sorted(COMMANDS.keys() - {"completion", "schema"}))
 def test_every_command_tells_its_options(capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert main([name, "--help"]) == 0
     said = capsys.readouterr().out

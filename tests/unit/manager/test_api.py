@@ -11,9 +11,9 @@ from pilotfish.manager.api import MOST_ROWS, QUESTIONS, answer
 from pilotfish.manager.look import View
 from pilotfish.manager.records import Records
 from pilotfish.model.attempts import AttemptId, OutputRef, Report
-from pilotfish.model.changes import Change, Finish, Forget, Grant, Kept, Settle, Submit
+from pilotfish.model.changes import Change, Finish, Forget, Grant, Hold, Kept, Settle, Submit
 from pilotfish.model.events import NodeJoined, Submitted
-from pilotfish.model.jobs import Array, Dependency, Job, JobSpec, RangeArray, Span, TableArray
+from pilotfish.model.jobs import Array, Dependency, Job, JobSpec, RangeArray, Retries, Signal, Span, TableArray
 from pilotfish.model.quantities import ONE, Amount
 from pilotfish.model.resources import Inventory, Request, Slots
 from pilotfish.model.states import Outcome, TaskState
@@ -27,6 +27,7 @@ SHAPES = {
     "failures": list[Failed],
     "jobs": list[JobRow],
     "logs": OutputPage,
+    "names": list[str],
     "show": Shown,
     "tasks": TaskPage,
 }
@@ -65,7 +66,7 @@ class Campaign:
         store.commit(changes)
         self.view = View(Records(store), store, Path("/c"), live=False, now=2e9)
 
-    def ask(self, name: str, **arguments: object) -> Any:
+    def ask(self, name: str, /, **arguments: object) -> Any:
         value = answer(name, arguments, self.view)
         assert (
             msgspec.to_builtins(msgspec.convert(msgspec.json.decode(msgspec.json.encode(value)), SHAPES[name])) == value
@@ -90,7 +91,7 @@ def small(*changes: Change) -> Campaign:
 @pytest.mark.parametrize(
     ("name", "arguments", "complaint"),
     [
-        ("tsaks", {}, "there is no question `tsaks`; there are: explain, failures, jobs, logs, show, tasks"),
+        ("tsaks", {}, "there is no question `tsaks`; there are: explain, failures, jobs, logs, names, show, tasks"),
         ("show", {}, "question `show`: Object missing required field `id`"),
         ("show", {"id": 7}, "question `show`: Expected `str`, got `int` - at `$.id`"),
         ("jobs", {"all": True}, "question `jobs`: Object contains unknown field `all`"),
@@ -136,8 +137,28 @@ def test_a_row_tells_the_newest_attempt() -> None:
             "peak_rss": 2**20,
             "node": "n",
             "kept_from": None,
+            "held": None,
         }
     ]
+
+
+def test_names_of_jobs_come_alone() -> None:
+    assert small().ask("names") == ["prepare", "sim"]
+
+
+def test_held_tasks_say_why_and_may_be_listed_alone() -> None:
+    campaign = small(settle(2, 1, 3), Hold(2, 0, 2, reason="held by the user"), Hold(2, 3, 4))
+    assert [row["held"] for row in campaign.ask("tasks", id="sim")["tasks"]] == ["held by the user", None, None, "held"]
+    assert campaign.names(held=True) == ["sim:10", "sim:16"]
+    assert campaign.names(held=True, states=["failed"]) == []
+    assert campaign.ask("show", id="sim:10")["task"]["held"] == "held by the user"
+
+
+def test_tasks_may_be_chosen_by_a_pattern_of_their_name_or_their_job_s() -> None:
+    campaign = small()
+    assert campaign.names(name="s?m") == ["sim:10", "sim:12", "sim:14", "sim:16"]
+    assert campaign.names(name="sim:1[0-2]") == ["sim:10", "sim:12"]
+    assert campaign.names(name="S*") == []
 
 
 def test_tasks_are_listed_by_job_and_index_and_may_be_filtered() -> None:
@@ -216,15 +237,34 @@ def test_a_job_is_shown_as_submitted_with_its_counts() -> None:
     shown = campaign.ask("show", id="a")
     assert shown["task"] is None
     assert shown["counts"] == {"ready": 3}
-    told = {key: shown["job"][key] for key in ("array", "cores", "memory", "time", "command", "current")}
+    told = {key: shown["job"][key] for key in ("array", "time", "command", "current")}
+    (asked,) = shown["job"]["requests"]
+    assert (asked["cores"], asked["memory"], asked["words"]) == (2.5, 2**30, "2.5 cores, 1 GiB")
     assert told == {
         "array": "0-2",
-        "cores": 2.5,
-        "memory": 2**30,
         "time": 90.0,
         "command": ["x", "{index}"],
         "current": True,
     }
+
+
+def test_a_job_is_shown_with_all_that_its_file_says() -> None:
+    request, other = Request(gpus=Amount(5_000), labels=("fast",)), Request(cores=Amount(160_000), nodes=2)
+    retries = Retries(2, delay=10.0, retry_on=(75, "timed_out"))
+    spec: dict[str, Any] = {
+        "request": request,
+        "variants": (other,),
+        "retries": retries,
+        "uses": {"db": 1},
+        "hold": True,
+    }
+    spec |= {"start_delay": 60.0, "signal": Signal(10, 90.0), "modules": ("gcc",)}
+    told = Campaign(Submit(job(1, "a", **spec))).ask("show", id="a")["job"]
+    assert [one["words"] for one in told["requests"]] == ["1 core, 0.5 GPU, label fast", "2 nodes, each with 16 cores"]
+    assert (told["requests"][0]["gpus"], told["requests"][0]["labels"]) == (0.5, ("fast",))
+    assert (told["retries"]["count"], told["retries"]["retry_on"]) == (2, (75, "timed_out"))
+    assert (told["start_after"], told["signal"]) == (1e9 + 60, {"number": 10, "before": 90.0})
+    assert (told["uses"], told["hold"], told["modules"], told["on_lost"]) == ({"db": 1}, True, ("gcc",), "rerun")
 
 
 def test_a_task_is_shown_with_its_command_filled_in_and_every_attempt() -> None:
@@ -297,6 +337,16 @@ def test_what_runs_tells_where_it_writes() -> None:
     assert (first["running"], first["node"], first["lane"]) == (True, "n", 3)
     assert first["stdout"] == {"path": "/out/0", "offset": 0, "length": None}
     assert first["stderr"] is None
+
+
+def test_what_runs_is_told_with_the_cores_that_it_was_given() -> None:
+    asks_for = Request(ONE, most_cores=Amount(8 * ONE))
+    running = job(1, "run", command="./run -j {cores}", stdout="/out/{cores}", request=asks_for)
+    given = msgspec.structs.replace(grant(1, 0, 1), slots=Slots((0, 1, 2), Amount(3 * ONE), None))
+    campaign = Campaign(Submit(running), given)
+    assert campaign.ask("logs", id="run")["outputs"][0]["stdout"]["path"] == "/out/3"
+    assert campaign.ask("show", id="run")["task"]["command"] == "./run -j 3"
+    assert Campaign(Submit(running)).ask("show", id="run")["task"]["command"] == "./run -j 1"
 
 
 def test_a_living_scheduler_answers_the_same_questions() -> None:

@@ -22,6 +22,13 @@ def test_names_that_look_alike_stay_apart() -> None:
 
 
 def test_files_of_one_name_in_two_folders_are_two_campaigns() -> None:
-    here, there = campaigns.folder_of_file(Path("/a/jobs.yaml")), campaigns.folder_of_file(Path("/b/jobs.yaml"))
+    here, there = (campaigns.folder_of_files([Path(folder, "jobs.yaml")]) for folder in ("/a", "/b"))
     assert here.startswith("jobs-")
     assert here != there
+
+
+def test_several_files_are_one_campaign_whatever_their_order() -> None:
+    one, two = Path("/a/one.yaml"), Path("/a/two.yaml")
+    assert campaigns.folder_of_files([one, two]) == campaigns.folder_of_files([two, one])
+    assert campaigns.folder_of_files([one, two]) != campaigns.folder_of_files([one])
+    assert campaigns.folder_of_files([one, two]).startswith("one-two-")

@@ -1,13 +1,14 @@
 """The manager's order of things: nothing leaves before it is durable, nothing is acknowledged before it is recorded."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pilotfish import __version__
 from pilotfish.manager.loop import Manager
 from pilotfish.model.attempts import AttemptId, Report
 from pilotfish.model.changes import Change, Submit
+from pilotfish.model.events import Cancelled, Command, Event
 from pilotfish.model.jobs import Job, JobSpec
-from pilotfish.model.messages import Ask, Frame, Hello, Message, Reports, Start, Stop
+from pilotfish.model.messages import Answer, Ask, Frame, Hello, Message, Reports, Start, Stop
 from pilotfish.model.resources import Inventory
 from pilotfish.model.states import Outcome
 from pilotfish.scheduler.engine import Scheduler
@@ -86,8 +87,33 @@ class Silent:
     def tick(self, now: float) -> None: ...
 
 
-def answer(ask: Ask, now: float) -> object:
-    raise AssertionError((ask, now))
+def answer(ask: Ask, now: float, tell: Callable[[Event], Sequence[Command]]) -> object:
+    raise AssertionError((ask, now, tell))
+
+
+def test_an_answer_leaves_when_what_was_decided_for_it_is_durable() -> None:
+    store, wire, settings = SlowStore(), Wire(), Settings(resend_after=0.0)
+    store.commit([Submit(Job(1, JobSpec(name="a", command="true", directory="/", cwd="/")))])
+    store.finish()
+    scheduler = Scheduler(settings, epoch=1)
+
+    def cancel(_ask: Ask, _now: float, tell: Callable[[Event], Sequence[Command]]) -> object:
+        return [type(command).__name__ for command in tell(Cancelled(1, 0, 1))]
+
+    manager = Manager(store, scheduler, wire, settings=settings, observer=Silent(), answer=cancel)
+    manager.restore(store.load(), {})
+    answered: list[bool] = []
+
+    def step(_now: float) -> None:
+        answered.append(wire.told(Answer))
+        if len(answered) == 1:
+            wire.say(Ask("wish", {}))
+        elif len(answered) == 4:
+            store.finish()
+
+    manager.run(step)
+    assert answered == [False] * 4, "the answer left before the change was durable"
+    assert wire.told(Answer)
 
 
 def test_nothing_leaves_and_nothing_is_acknowledged_before_it_is_durable() -> None:
@@ -96,7 +122,7 @@ def test_nothing_leaves_and_nothing_is_acknowledged_before_it_is_durable() -> No
     store.finish()
     scheduler = Scheduler(settings, epoch=1)
     manager = Manager(store, scheduler, wire, settings=settings, observer=Silent(), answer=answer)
-    manager.restore(store.load())
+    manager.restore(store.load(), {})
     seen: list[tuple[bool, int]] = []
 
     def step(_now: float) -> None:

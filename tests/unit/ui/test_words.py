@@ -3,7 +3,16 @@ import signal
 import pytest
 
 from pilotfish.model.states import TaskState
-from pilotfish.ui.words import ending_words, moment, nearest, outcome_words, plural, shortened, state_counts
+from pilotfish.ui.words import (
+    ending_words,
+    moment,
+    nearest,
+    outcome_words,
+    plural,
+    shortened,
+    start_words,
+    state_counts,
+)
 
 
 @pytest.mark.parametrize(("count", "words"), [(0, "0 tasks"), (1, "1 task"), (2, "2 tasks"), (12_000, "12,000 tasks")])
@@ -17,6 +26,15 @@ def test_counts_leave_out_states_that_nothing_is_in() -> None:
 
 def test_every_state_can_be_counted() -> None:
     assert state_counts({state.name: 1 for state in TaskState}).count(",") == len(TaskState) - 1
+
+
+def test_an_expected_start_is_told_with_the_day_where_that_is_another() -> None:
+    now = 1_700_000_000.0
+    at = moment(now + 130).split()
+    assert start_words(now + 130, now) == f"at {at[1]}, in 2m10s"
+    assert start_words(now + 86_400, now) == f"at {moment(now + 86_400)}, in 1d00h"
+    assert start_words(now - 5, now).endswith(", in 0s")
+    assert start_words(None, now) == ""
 
 
 def test_a_long_text_is_cut_and_put_on_one_line() -> None:
