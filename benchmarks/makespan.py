@@ -1,7 +1,7 @@
 """Real workflows as sleeps, from the start of the command to its end, against a greedy list schedule without overhead.
 
-Each workflow has its run times as estimates, scaled so that the list schedule on 2 cores takes tens of seconds; on 8
-declared cores the scale is the same. With ``--virtual`` the scheduler alone runs them, on virtual time: what is lost
+Each workflow has its run times as estimates, scaled so that the list schedule takes a minute, on 2 declared cores as on
+8. With ``--virtual`` the scheduler alone runs them, on virtual time: what is lost
 there is lost by its decisions, the rest by processes.
 """
 
@@ -37,7 +37,7 @@ _TABLES = {
 }
 _CORES = (2, 8)
 _SECONDS = 60.0
-"""Of the list schedule on the fewest cores: on the most it is a quarter, of which a start must not be a large part."""
+"""Of each list schedule: so long that the start of a command, which no real workflow would notice, hardly counts."""
 _BAR = 1.05
 
 
@@ -56,8 +56,8 @@ def figures(rounds: int, *, seconds: float = _SECONDS, virtual: bool = False) ->
     """Seconds of each workflow on each number of cores."""
     makespan = _virtual if virtual else _real
     for name, table in _TABLES.items():
-        workflow = _read(table, seconds / _list_schedule(_read(table, 1.0), min(_CORES)))
         for cores in _CORES:
+            workflow = _read(table, seconds / _list_schedule(_read(table, 1.0), cores))
             ours = median(makespan(workflow, cores) for _ in range(rounds))
             ideal = _list_schedule(workflow, cores)
             title = f"{name} on {cores} cores"
@@ -172,7 +172,7 @@ def _jobs(workflow: _Workflow) -> list[Job]:
 
 if __name__ == "__main__":
     parser = options(__doc__)
-    parser.add_argument("--seconds", type=float, default=_SECONDS, help="on 2 cores (default: 60)")
+    parser.add_argument("--seconds", type=float, default=_SECONDS, help="of each list schedule (default: 60)")
     parser.add_argument("--virtual", action="store_true", help="without processes, on virtual time")
     chosen = parser.parse_args()
     finish(figures(chosen.rounds, seconds=chosen.seconds, virtual=chosen.virtual))

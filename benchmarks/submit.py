@@ -5,6 +5,7 @@ time of the scheduler, from the submission to the last end, with scripted agents
 on a small one, and beside it for one array of as many tasks. Nothing is compared with a peer here: the bars are times.
 """
 
+import gc
 import json
 import random
 import time
@@ -17,6 +18,7 @@ from benchmarks.pairs import Figure, finish, options, workplace
 from benchmarks.scripted import Agents
 from pilotfish.formats.native import load
 from pilotfish.manager.intake import plan
+from pilotfish.manager.start import spare_collector
 from pilotfish.model.changes import Submit
 from pilotfish.model.events import NodeJoined, Submitted
 from pilotfish.model.jobs import Job, JobSpec, RangeArray
@@ -100,8 +102,11 @@ def _submit(file: Path, store: SqliteStore) -> tuple[Submit, ...]:
 def _microseconds(submits: tuple[Submit, ...], cores: int) -> float:
     """What the scheduler needs for each task, until all have run."""
     agents = Agents(Scheduler(Settings(), 1), lambda _: _TASK, turn=_TURN)
+    gc.disable()  # as a manager does
     agents.tell(NodeJoined("node", Inventory(tuple(range(cores)), _MEMORY)), Submitted(submits))
+    spare_collector()
     agents.run()
+    gc.unfreeze()
     tasks = sum(submit.job.spec.count for submit in submits)
     if agents.ended != tasks:
         raise RuntimeError(f"{tasks - agents.ended} of {tasks} tasks have not run")

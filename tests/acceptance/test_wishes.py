@@ -40,11 +40,12 @@ def test_a_running_task_is_cancelled_and_so_is_what_depends_on_it(box: Box) -> N
     assert run.wait(20) == 1
     assert states(box) == {"long:0": "cancelled", "long:1": "cancelled", "later": "skipped"}
     assert not (box.folder / "begun1").exists()
+    assert "cancelled by the user" in box.run("show", "long:0").stdout
 
 
 def test_what_depends_on_a_cancelled_task_is_skipped(box: Box) -> None:
     run = started(box, PAIR + "  - name: last\n    after: later\n    command: touch last\n")
-    assert box.run("cancel", "later").stderr == "1 task cancelled, 1 skipped that depends on them\n"
+    assert box.run("cancel", "later").stderr == "1 task cancelled, 1 skipped that depends on it\n"
     assert box.run("cancel", "later").stderr == "nothing to cancel: 1 cancelled\n"
     box.write("go", "")
     assert run.wait(20) == 1
@@ -80,6 +81,14 @@ def test_a_held_task_waits_until_it_is_released(box: Box) -> None:
     assert box.run("release", "--all").stderr == "2 tasks released\n"
     assert run.wait(20) == 0
     assert (box.folder / "later").exists()
+
+
+def test_of_a_running_task_that_is_held_it_says_that_it_runs_on(box: Box) -> None:
+    run = started(box)
+    assert box.run("hold", "long").stderr == "1 task held, 1 runs on and is held afterwards\n"
+    box.run("release", "--all")
+    box.write("go", "")
+    assert run.wait(20) == 0
 
 
 def test_a_hold_outlives_its_manager(box: Box) -> None:

@@ -250,7 +250,7 @@ def test_the_runtime_folder_is_private_and_the_same_each_time() -> None:
             assert made.stat().st_uid == os.getuid()
         assert len(os.fsencode(folder / "manager.sock")) < 80
         folder.chmod(0o755)
-        with pytest.raises(UserError, match=f"{folder} must be a folder that only you can enter"):
+        with pytest.raises(UserError, match=f"{folder} must be a folder that only you can enter: `chmod 700 {folder}`"):
             runtime_folder(key)
     finally:
         folder.rmdir()

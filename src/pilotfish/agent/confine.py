@@ -179,7 +179,8 @@ class Execution:
             used = proportional_memory(everyone) or used
         if used > limit:
             self._sample_at = math.inf
-            self.end(Outcome.out_of_memory, f"used {format_bytes(used)} of {format_bytes(limit)}", now, hard=True)
+            reason = f"ran out of memory: used {format_bytes(used)} of {format_bytes(limit)}"
+            self.end(Outcome.out_of_memory, reason, now, hard=True)
             return
         calm = min(2 * self._sample_pause, _SAMPLE_SELDOM)
         self._sample_pause = _SAMPLE_OFTEN if 2 * used > limit else calm

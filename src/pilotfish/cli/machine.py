@@ -5,7 +5,8 @@ What belongs here: these options, and jobs against an inventory. What must not: 
 
 import argparse
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -13,7 +14,7 @@ import msgspec
 from pilotfish.agent.inventory import Declared
 from pilotfish.errors import UserError
 from pilotfish.model.jobs import JobSpec
-from pilotfish.model.quantities import ONE, Amount, parse_amount, parse_bytes
+from pilotfish.model.quantities import ONE, Amount, format_amount, parse_amount, parse_bytes
 from pilotfish.model.resources import Inventory, Quantities, Request
 
 __all__ = [
@@ -50,9 +51,9 @@ def add_machine(parser: argparse.ArgumentParser) -> None:
 def declared_of(arguments: argparse.Namespace) -> Declared:
     """What these options say. Raises UserError naming the option."""
     return Declared(
-        cores=parsed("--cores", arguments.cores, _whole),
+        cores=parsed("--cores", arguments.cores, partial(_units, least=1)),
         memory=parsed_limit("--memory", arguments.memory, parse_bytes),
-        gpus=parsed("--gpus", arguments.gpus, lambda text: 0 if text == "0" else _whole(text)),
+        gpus=parsed("--gpus", arguments.gpus, partial(_units, least=0)),
         resources=_resources(arguments.resource),
         labels=tuple(sorted({parsed("--label", name, _name) or "" for name in arguments.label})),
     )
@@ -71,6 +72,8 @@ def _resource(word: str) -> tuple[str, Amount]:
     name, sign, amount = word.partition("=")
     if not sign:
         raise ValueError(f"expected NAME=AMOUNT such as fpga=2, got {word!r}")
+    if name in ("cores", "memory", "gpus"):
+        raise ValueError(f"{name} has an option of its own: --{name} {amount}")
     return _name(name), parse_amount(amount)
 
 
@@ -80,13 +83,10 @@ def _name(text: str) -> str:
     return text
 
 
-def _whole(text: str) -> int:
-    amount = parse_amount(text)
-    if amount % ONE or amount == 0:
-        raise ValueError(f"expected a whole number, at least 1, got {text!r}")
-    if amount > MOST_UNITS * ONE:
-        raise ValueError(f"expected at most {MOST_UNITS}, got {text!r}")
-    return amount // ONE
+def _units(text: str, least: int) -> int:
+    if not re.fullmatch("[0-9]{1,9}", text) or not least <= int(text) <= MOST_UNITS:
+        raise ValueError(f"expected a whole number from {least} to {MOST_UNITS}, got {text!r}")
+    return int(text)
 
 
 def parsed(option: str, text: str | None, parse: Callable[[str], _T]) -> _T | None:
@@ -158,8 +158,9 @@ def refuse_impossible(specs: Sequence[JobSpec], inventory: Inventory, refusal: C
         problems = [_problem(request, inventory) for request in spec.requests]
         if None not in problems:
             also = "" if len(problems) == 1 else ", and none of its variants fits either"
-            declare = "ask for less, or declare more (--cores, --memory, --gpus, --resource, --label)"
-            problem = f"which asks for {problems[0]}{also}; {declare}"
+            more = " ".join(_declarations(spec.request, inventory))
+            declare = f", or declare more: {more}" if more else ""
+            problem = f"which asks for {problems[0]}{also}; ask for less{declare}"
             raise refusal(place, f"this machine can never run job {spec.name}, {problem}")
 
 
@@ -167,3 +168,21 @@ def _problem(request: Request, inventory: Inventory) -> str | None:
     if request.nodes > 1:
         return f"{request.nodes} nodes, and it is one"
     return inventory.lacks(request)
+
+
+def _declarations(request: Request, inventory: Inventory) -> Iterator[str]:
+    """The options with which this machine would have what the request, of one node, asks for."""
+    if request.nodes > 1:
+        return
+    cores, gpus = _whole_units(request)
+    if cores > len(inventory.cores):
+        yield f"--cores {cores}"
+    if (request.memory or 0) > inventory.memory:
+        yield "--memory SIZE"
+    if gpus > len(inventory.gpus):
+        yield f"--gpus {gpus}"
+    declared = dict(inventory.resources)
+    for name, amount in request.resources:
+        if amount > declared.get(name, 0):
+            yield f"--resource {name}={format_amount(amount)}"
+    yield from (f"--label {label}" for label in request.labels if label not in inventory.labels)

@@ -21,7 +21,7 @@ from pilotfish.errors import UserError
 from pilotfish.formats.placeholders import escape
 from pilotfish.manager import campaigns
 from pilotfish.model.jobs import MOST_TEXT, JobSpec, Retries
-from pilotfish.model.quantities import ONE, Amount, parse_amount, parse_bytes, parse_seconds
+from pilotfish.model.quantities import ONE, Amount, parse_amount, parse_memory, parse_seconds
 from pilotfish.model.resources import Request
 from pilotfish.settings import Settings
 
@@ -175,7 +175,7 @@ def _job(arguments: argparse.Namespace, commands: Commands, machine: Machine) ->
         directory=here,
         cwd=escape(here),
         array=commands.array,
-        request=Request(cores, parsed_limit("--mem", arguments.task_memory, parse_bytes)),
+        request=Request(cores, parsed_limit("--mem", arguments.task_memory, parse_memory)),
         # Names are whole: without this, more tasks would run than are wanted where each takes less than one.
         max_parallel=(slots or machine.at_most) if cores < ONE else None,
         time=parsed_limit("--timeout", arguments.timeout, parse_seconds),

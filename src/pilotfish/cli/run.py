@@ -28,7 +28,7 @@ from pilotfish.cli.machine import (
 from pilotfish.errors import UserError
 from pilotfish.manager import campaigns
 from pilotfish.model.jobs import JobSpec
-from pilotfish.model.quantities import ONE, parse_amount, parse_bytes, parse_seconds
+from pilotfish.model.quantities import ONE, parse_amount, parse_memory, parse_seconds
 from pilotfish.model.resources import Inventory, Request
 from pilotfish.runtime import runtime_folder
 from pilotfish.settings import Settings
@@ -128,7 +128,7 @@ def _from_command(arguments: argparse.Namespace, inventory: Inventory) -> _Asked
     here = Path.cwd()
     request = Request(
         cores=parsed("-c", arguments.task_cores, parse_amount) or ONE,
-        memory=parsed_limit("--mem", arguments.task_memory, parse_bytes),
+        memory=parsed_limit("--mem", arguments.task_memory, parse_memory),
     )
     name = arguments.name or Path(arguments.command[0]).name or "command"
     spec = JobSpec(

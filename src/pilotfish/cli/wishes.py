@@ -21,9 +21,9 @@ _DONE = {"cancel": "cancelled", "hold": "held", "release": "released", "retry": 
 """What tasks are then, by the verb."""
 _UNATTENDED = {
     "cancel": "the next `pilotfish run` runs cancelled tasks again: `pilotfish hold` keeps them back",
-    "hold": "the next `pilotfish run` leaves them alone",
+    "hold": "the next `pilotfish run` leaves {them} alone",
     "release": "`pilotfish run` with the same file goes on",
-    "retry": "`pilotfish run` with the same file runs them",
+    "retry": "`pilotfish run` with the same file runs {them}",
 }
 """What a person should know where no manager runs."""
 
@@ -64,13 +64,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 def done_words(done: Done) -> str:
     """``3 tasks cancelled, 1 is being ended``, or why nothing was done."""
-    if not done.tasks and not done.ending:
+    if not done.tasks and not done.ending and not done.running:
         return f"nothing to {done.verb}: {state_counts(done.states) or 'there are no tasks'}"
     parts = [f"{plural(done.tasks, 'task')} {_DONE[done.verb]}"] if done.tasks else []
     if done.ending:
         number = counted(done.ending) if parts else plural(done.ending, "task")
         parts.append(f"{number} {'is' if done.ending == 1 else 'are'} being ended")
+    if done.running:
+        number = counted(done.running) if parts else plural(done.running, "task")
+        parts.append(f"{number} {'runs on and is' if done.running == 1 else 'run on and are'} held afterwards")
+    them = "it" if done.tasks + done.ending + done.running == 1 else "them"
     if done.skipped:
-        parts.append(f"{counted(done.skipped)} skipped that {'depends' if done.skipped == 1 else 'depend'} on them")
-    unattended = "" if done.live else f"; no manager is running: {_UNATTENDED[done.verb]}"
+        parts.append(f"{counted(done.skipped)} skipped that {'depends' if done.skipped == 1 else 'depend'} on {them}")
+    unattended = "" if done.live else f"; no manager is running: {_UNATTENDED[done.verb].format(them=them)}"
     return ", ".join(parts) + unattended

@@ -17,6 +17,7 @@ from pilotfish.model.states import Outcome
 __all__ = [
     "AFTER_KEYS",
     "ARRAY_KEYS",
+    "BUILT_IN",
     "CORES_KEYS",
     "DEFAULT_KEYS",
     "FILE_KEYS",
@@ -99,6 +100,9 @@ SIGNALS = (
     "SYS", "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU", "XFSZ",
 )  # fmt: skip
 """Names of the signals that a program can handle."""
+
+BUILT_IN = ("cores", "gpus", "memory", "nodes")
+"""What a request says under a key of its own, and so no custom resource is called."""
 
 _MANY = 1_000_000_000
 _DECADE = 10 * 365 * 86_400
@@ -220,7 +224,7 @@ REQUEST_KEYS = Table(
     Key(
         "resources",
         "Custom ones, as nodes declare them.",
-        _named(_NAME, _more_than(0)),
+        _named({**_NAME, "not": {"enum": list(BUILT_IN)}}, _more_than(0)),
         ({"fpga": 1},),
         aliases=("custom",),
     ),

@@ -14,6 +14,7 @@ from pilotfish.formats.arrays import read_array
 from pilotfish.formats.entries import EntryError, did_you_mean, read_entries, read_mapping, require, shown
 from pilotfish.formats.keys import (
     AFTER_KEYS,
+    BUILT_IN,
     CORES_KEYS,
     FILE_KEYS,
     JOB_KEYS,
@@ -26,7 +27,7 @@ from pilotfish.formats.paths import read_path
 from pilotfish.formats.placeholders import escape
 from pilotfish.formats.words import read_name, read_text, read_word, require_room, sendable
 from pilotfish.model.jobs import Dependency, OnLost, Retries, Signal, When
-from pilotfish.model.quantities import Amount, parse_amount, parse_bytes, parse_seconds
+from pilotfish.model.quantities import Amount, parse_amount, parse_bytes, parse_memory, parse_seconds
 
 __all__ = ["Reader", "read_limits", "read_title", "readers_in"]
 
@@ -135,8 +136,8 @@ def _cores(value: float | dict[str, Any]) -> tuple[Amount, Amount | None]:
 
 
 @_remembered
-def _size(value: int | str) -> int:
-    size = parse_bytes(value)
+def _size(value: int | str, parse: Callable[[object], int] = parse_bytes) -> int:
+    size = parse(value)
     if size == 0:
         msg = "must be more than 0: leave the key out for no limit"
         raise ValueError(msg)
@@ -153,6 +154,10 @@ def _time(value: float | str) -> float:
 
 
 def _resources(value: dict[str, Any]) -> tuple[tuple[str, Amount], ...]:
+    for name in BUILT_IN:
+        if name in value:
+            msg = f"is no custom resource: write `{name}: {value[name]}` beside resources"
+            raise EntryError(msg, name)
     amounts = _named(value, REQUEST_KEYS["resources"], _some_amount)
     return tuple(sorted(amounts.items()))
 
@@ -196,7 +201,11 @@ def _signal(value: int | str) -> Signal:
     else:
         msg = f"expected a signal and the time before the end, such as USR1@90s; got {shown(value)}"
         raise ValueError(msg + did_you_mean(name.upper(), SIGNALS))
-    return Signal(number, _time(before) if at else _WARNING)
+    seconds = parse_seconds(before) if at else _WARNING
+    if seconds == 0:
+        msg = f"the time before the end must be more than 0: write, for example, {word}@90s"
+        raise ValueError(msg)
+    return Signal(number, seconds)
 
 
 def _retries(value: int | dict[str, Any]) -> Retries:
@@ -309,7 +318,7 @@ _READERS: Mapping[str, Reader] = {
     "labels": _labels,
     "max_fails": int,
     "max_parallel": int,
-    "memory": _size,
+    "memory": partial(_size, parse=parse_memory),
     "memory_growth": float,
     "modules": _modules,
     "name": read_name,

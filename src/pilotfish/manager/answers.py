@@ -285,6 +285,8 @@ class Done(msgspec.Struct, kw_only=True):
     """Cancelled, held, released, or to run again."""
     ending: int = 0
     """Of `cancel`: they run, and are told to end."""
+    running: int = 0
+    """Of `hold`: they run on, and are held afterwards."""
     skipped: int = 0
     """Of `cancel`: they depend on cancelled ones and can no longer run."""
     states: dict[str, int]

@@ -26,6 +26,7 @@ Tell = Callable[[Event], Sequence[Command]]
 """Lets an event happen and returns what follows from it."""
 
 _S = TaskState
+_RUNNING = (_S.running, _S.stopping)
 _ENDED_BADLY = FINAL - {_S.succeeded}
 _Spanned = TypeVar("_Spanned", Finish, Hold, Cancel, Revive)
 
@@ -53,7 +54,7 @@ def grant(arguments: Mapping[str, object], view: View, tell: Tell) -> Any:  # no
     meant = _meant(look, wish.ids)
     states = {state.name: count for state in _S if (count := _count(look, meant, state))}
     commands = [command for event in _events(wish, look, meant) for command in tell(event)]
-    return msgspec.to_builtins(_done(wish, commands, states, live=view.live))
+    return msgspec.to_builtins(_done(wish, look, commands, states))
 
 
 def _meant(look: Look, ids: Iterable[str] | None) -> dict[int, list[Span]]:
@@ -106,19 +107,32 @@ def _to_retry(look: Look, meant: Mapping[int, list[Span]], wanted: Iterable[Task
     return found
 
 
-def _done(wish: Wish, commands: Sequence[Command], states: dict[str, int], *, live: bool) -> Done:
+def _done(wish: Wish, look: Look, commands: Sequence[Command], states: dict[str, int]) -> Done:
+    running = 0
     finished = [command for command in commands if isinstance(command, Finish)]
     skipped = _tasks([one for one in finished if one.state is _S.skipped])
     match wish.verb:
         case "cancel":
             tasks = _tasks([one for one in finished if one.state is _S.cancelled])
         case "hold" | "release":
-            tasks = _tasks([one for one in commands if isinstance(one, Hold)])
+            holds = [one for one in commands if isinstance(one, Hold)]
+            if wish.verb == "hold":
+                spans = ((one.job, Span(one.lo, one.hi)) for one in holds)
+                running = sum(_count(look, {job: [span]}, state) for job, span in spans for state in _RUNNING)
+            tasks = _tasks(holds) - running
         case "retry":  # what is skipped at once does not run again
             tasks = _tasks([one for one in commands if isinstance(one, Revive)]) - skipped
             skipped = 0
     ending = _tasks([one for one in commands if isinstance(one, Cancel)])
-    return Done(verb=wish.verb, tasks=tasks, ending=ending, skipped=skipped, states=states, live=live)
+    return Done(
+        verb=wish.verb,
+        tasks=tasks,
+        ending=ending,
+        running=running,
+        skipped=skipped,
+        states=states,
+        live=look.view.live,
+    )
 
 
 class Clerk:

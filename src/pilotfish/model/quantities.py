@@ -16,6 +16,7 @@ __all__ = [
     "format_seconds",
     "parse_amount",
     "parse_bytes",
+    "parse_memory",
     "parse_seconds",
 ]
 
@@ -33,6 +34,7 @@ _UNITS = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)
 _PLAIN = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 _MAX_AMOUNT = 10**9
 _MAX_BYTES = 2**60
+_LEAST_MEMORY = 2**16
 _MAX_SECONDS = 10 * 365 * 86_400.0
 
 
@@ -77,6 +79,17 @@ def parse_bytes(value: object) -> int:
         msg = f"{value!r} is more than 1 EiB"
         raise ValueError(msg)
     return round(size)
+
+
+def parse_memory(value: object) -> int:
+    """Memory of a task, as `parse_bytes` reads it; but 1 byte to 64 KiB lack a unit, surely, and are refused."""
+    size = parse_bytes(value)
+    if 0 < size < _LEAST_MEMORY:
+        number = re.split(r"[^\d.]", str(value).strip(), maxsplit=1)[0]
+        meant = f"{number}{'GiB' if float(number) < 128 else 'MiB'}"
+        msg = f"{format_bytes(size)} is too little for any program: did you mean {meant}?"
+        raise ValueError(msg)
+    return size
 
 
 def format_bytes(size: int) -> str:

@@ -97,7 +97,7 @@ class Inventory(msgspec.Struct, frozen=True):
             if amount > declared.get(name, 0):
                 return f"{format_amount(amount)} {name}, and it has {format_amount(declared.get(name, 0))}"
         missing = [label for label in request.labels if label not in self.labels]
-        return f"the label {missing[0]}" if missing else None
+        return f"the label {missing[0]}, which it does not carry" if missing else None
 
 
 class Slots(msgspec.Struct, frozen=True, array_like=True):

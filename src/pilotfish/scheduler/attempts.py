@@ -6,6 +6,8 @@ What belongs here: events that come from agents, or from their silence. What mus
 import math
 from collections.abc import Iterable
 
+import msgspec
+
 from pilotfish.model.attempts import AttemptId, LaneState, Report
 from pilotfish.model.changes import Cancel, Release, Settle
 from pilotfish.model.events import CloseLane, Draining, Ended, Kill, NodeJoined, NodeLost, Retract, Returned
@@ -153,7 +155,7 @@ class Attempts:
             book.out.append(Settle(report, node, state, charged=True))
             return state
         past = History(tasks.tries.get(position, 0), tasks.losses.get(position, 0), tasks.preemptions.get(position, 0))
-        trigger, charged, held = consequence(
+        trigger, charged, held, reason = consequence(
             report, past, retries=spec.retries, on_lost=spec.on_lost, crash_limit=book.settings.crash_limit
         )
         if tasks.states[position] == TaskState.stopping and trigger in (Trigger.give_back, Trigger.postpone):
@@ -161,6 +163,10 @@ class Attempts:
         if charged:
             tasks.tries[position] = past.tries + 1
         self._remember(tasks, position, report.outcome)
+        if report.outcome is Outcome.cancelled:
+            reason = self._why_cancelled(tasks)
+        if reason:
+            report = msgspec.structs.replace(report, reason="; ".join(filter(None, (report.reason, reason))))
         state = tasks.move(position, trigger)
         book.out.append(Settle(report, node, TaskState.ready if state is TaskState.waiting else state, charged))
         if held:
@@ -170,6 +176,9 @@ class Attempts:
             tasks.delayed[position] = time
             book.at(time, lambda _now: self._try_again(tasks, position, time))
         return state
+
+    def _why_cancelled(self, tasks: JobTasks) -> str:
+        return self._book.reasons.get((tasks.job.id, Cancel), "cancelled by the user")
 
     def _remember(self, tasks: JobTasks, position: int, outcome: Outcome) -> None:
         """Count what calls for something else the next time."""
@@ -236,12 +245,7 @@ class Attempts:
         stopping = tasks.state(position) is TaskState.stopping
         tasks.move(position, Trigger.give_back)
         if stopping:
-            book.finish(
-                tasks,
-                (position, position + 1),
-                Trigger.cancel,
-                book.reasons.get((tasks.job.id, Cancel), "cancelled by the user"),
-            )
+            book.finish(tasks, (position, position + 1), Trigger.cancel, self._why_cancelled(tasks))
         book.queue.push_all(tasks)
 
     def drain(self, event: Draining, _now: float) -> None:

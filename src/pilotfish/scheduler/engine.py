@@ -30,7 +30,6 @@ from pilotfish.model.jobs import Job
 from pilotfish.model.states import FINAL, TaskState
 from pilotfish.scheduler.attempts import Attempts
 from pilotfish.scheduler.book import Book
-from pilotfish.scheduler.explain import explain
 from pilotfish.scheduler.recall import Recall
 from pilotfish.scheduler.submissions import Submissions
 from pilotfish.scheduler.tasks import JobTasks
@@ -180,6 +179,8 @@ class Scheduler:
 
     def explain(self, job: int, position: int, now: float) -> Explanation:
         """Why a task is where it is, and when it will probably start."""
+        from pilotfish.scheduler.explain import explain  # most runs are asked nothing
+
         return explain(self._book, self._book.jobs[job], position, now)
 
     def check(self) -> None:

@@ -86,28 +86,36 @@ class Units(Generic[_Id]):
 
         Here and in :meth:`give`, unknown ones are passed over: an agent of an earlier run may have had more.
         """
-        each = min(amount, int(ONE))
-        for rank in self._ranks(units):
+        each, ranks = min(amount, int(ONE)), self._ranks(units)
+        for rank in ranks:
             left = self._left[rank] = self._left[rank] - each
             if left < 0:
                 raise InternalError(f"{self._ids[rank]} is held twice")
-            if left + each == ONE:
-                free = self._free[self._domain[rank]]
-                del free[bisect_left(free, rank)]
-                self.whole -= 1
-            self._note(rank, left)
+            if left or each < ONE:
+                self._note(rank, left)
+        whole = [rank for rank in ranks if self._left[rank] + each == ONE]
+        self.whole -= len(whole)
+        for rank in whole:
+            free = self._free[self._domain[rank]]
+            del free[bisect_left(free, rank)]
 
     def give(self, units: Iterable[_Id], amount: int) -> None:
         """Let them go. Raises InternalError where nobody had them."""
-        each = min(amount, int(ONE))
-        for rank in self._ranks(units):
+        each, ranks = min(amount, int(ONE)), self._ranks(units)
+        for rank in ranks:
             left = self._left[rank] = self._left[rank] + each
             if left > ONE:
                 raise InternalError(f"{self._ids[rank]} is given back twice")
-            if left == ONE:
+            if left < ONE or each < ONE:
+                self._note(rank, left)
+        whole = [rank for rank in ranks if self._left[rank] == ONE]
+        self.whole += len(whole)
+        if len(self._free) == 1:
+            self._free[0] += whole
+            self._free[0].sort()  # two ascending runs: it takes a moment
+        else:
+            for rank in whole:
                 insort(self._free[self._domain[rank]], rank)
-                self.whole += 1
-            self._note(rank, left)
 
     def _ranks(self, units: Iterable[_Id]) -> list[int]:
         return [self._rank[unit] for unit in units if unit in self._rank]

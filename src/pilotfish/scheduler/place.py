@@ -362,11 +362,17 @@ class Placement:
         """Open a lane for one task, on several nodes one on each, and grant it."""
         lanes = [self.open(node, slots, pool.cls if n == 0 else None) for n, (node, slots) in enumerate(places)]
         lanes[0].beside = tuple(lanes[1:])
+        kept = self.reservation
+        if kept is not None and pool.cls is self.reserved_for and any(node in kept.nodes for node, _ in places):
+            self._keep_no_longer()  # it was for this one; the next one may start earlier elsewhere
         self._grant(pool, lanes[0], 1)
         low[lanes[0]] = None
 
     def _fill(self, lane: Lane, cls: RequestClass) -> None:
         """Let tasks wait in a lane that runs low."""
+        order = self._queue.order
+        if order and order[0][1] is not cls and could_use(order[0][1].needs, lane):
+            return  # the lane closes when it has ended what it holds
         ahead = self._jobs[lane.attempts[0].job].typical_seconds
         while cls.simple and depth(ahead, self._settings):  # short ones must not wait behind a long one
             pool = self._queue.first(cls)
@@ -400,10 +406,7 @@ class Placement:
         most = min(most, self._queue.room(pool))
         tasks, kept = pool.tasks, self.reservation
         if kept is not None and (lane.node in kept.nodes or any(one.node in kept.nodes for one in lane.beside)):
-            if pool.cls is self.reserved_for:
-                self._keep_no_longer()
-            else:
-                kept.renew(self.time)
+            kept.renew(self.time)
         place = (lane.node.name, lane.number)
         parts = tuple([Part(one.node.name, one.number, one.slots) for one in lane.beside])
         if not lane.attempts:

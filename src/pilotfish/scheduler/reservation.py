@@ -110,6 +110,8 @@ class _Counts:
 
     def fits(self, need: Need) -> bool:
         """Whether there is enough for a request that does not want the node for itself."""
+        if need.plain:
+            return need.whole <= self.cores.whole and need.memory <= self.memory
         return (
             self.cores.has(need.whole, need.core_part)
             and self.gpus.has(need.gpus, need.gpu_part)

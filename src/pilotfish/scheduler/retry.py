@@ -35,6 +35,8 @@ class Consequence(NamedTuple):
     """It uses up one of the task's tries."""
     held: str = ""
     """Why it is held from now on; empty: it is not."""
+    reason: str = ""
+    """What its past has to do with that, for people."""
 
 
 def consequence(report: Report, past: History, *, retries: Retries, on_lost: OnLost, crash_limit: int) -> Consequence:
@@ -64,8 +66,10 @@ def consequence(report: Report, past: History, *, retries: Retries, on_lost: OnL
 
 
 def _after_loss(losses: int, on_lost: OnLost, crash_limit: int) -> Consequence:
-    if on_lost is OnLost.fail or losses >= LOSSES_IN_COMPANY + crash_limit:
+    if on_lost is OnLost.fail:
         return Consequence(Trigger.fail)
+    if losses >= LOSSES_IN_COMPANY + crash_limit:
+        return Consequence(Trigger.fail, reason=f"lost {losses} times, {crash_limit} of them alone on its node")
     held = "nobody witnessed the end of its last attempt" if on_lost is OnLost.hold else ""
     return Consequence(Trigger.give_back, held=held)
 

@@ -56,10 +56,12 @@ def outcome_words(outcome: str, code: int) -> str:
 
 
 def ending_words(outcome: str | None, code: int | None, reason: str) -> str:
-    """How a task or an attempt ended, with the reason; the reason alone where there was no attempt."""
+    """How a task or an attempt ended, with the reason; the reason alone where it says how, or was no attempt."""
     if outcome is None:
         return reason
     words = outcome_words(outcome, code or 0)
+    if words in reason:
+        return reason
     return f"{words} ({reason})" if reason else words
 
 

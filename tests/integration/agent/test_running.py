@@ -175,7 +175,8 @@ def test_a_task_beyond_its_memory_is_killed_with_its_whole_tree(node: Node) -> N
     )
     report = node.finish(spec)
     assert report.outcome is Outcome.out_of_memory
-    assert "of 200 MiB" in report.reason
+    assert report.reason.startswith("ran out of memory: used ")
+    assert report.reason.endswith(" of 200 MiB")
 
 
 def test_memory_that_processes_share_counts_once(node: Node) -> None:

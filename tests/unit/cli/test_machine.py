@@ -54,16 +54,17 @@ def test_all_of_a_machine_can_be_declared() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("--cores 0", "--cores: expected a whole number, at least 1, got '0'"),
-        ("--cores many", "--cores: expected a number"),
-        ("--cores 100001", "--cores: expected at most 100000, got '100001'"),
+        ("--cores 0", "--cores: expected a whole number from 1 to 100000, got '0'"),
+        ("--cores many", "--cores: expected a whole number from 1 to 100000, got 'many'"),
+        ("--cores 100001", "--cores: expected a whole number from 1 to 100000, got '100001'"),
         ("--memory 0", "--memory: must be more than 0"),
-        ("--gpus 0.5", "--gpus: expected a whole number"),
-        ("--gpus -1", "--gpus"),
+        ("--gpus 0.5", "--gpus: expected a whole number from 0 to 100000, got '0.5'"),
+        ("--gpus=-1", "--gpus: expected a whole number from 0 to 100000, got '-1'"),
         ("--memory much", "--memory: expected memory"),
         ("--resource fpga", "--resource: expected NAME=AMOUNT such as fpga=2, got 'fpga'"),
         ("--resource fpga=", "--resource: expected a number"),
         ("--resource =2", "--resource: expected a name"),
+        ("--resource gpus=1", "--resource: gpus has an option of its own: --gpus 1"),
         ("--resource a=1 --resource a=2", "--resource: a is declared twice"),
         ("--label a,b", "--label: expected a name"),
     ],
@@ -77,13 +78,19 @@ def test_wrong_options_are_refused(words: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("requests", "problem"),
     [
-        ([Request(cores(5))], "5 cores, and it has 4; ask for less, or declare more (--cores, "),
-        ([Request(memory=2 << 30)], "2 GiB of memory, and it has 1 GiB"),
-        ([Request(gpus=cores(2))], "2 GPUs, and it has 1"),
+        ([Request(cores(5))], "5 cores, and it has 4; ask for less, or declare more: --cores 5"),
+        ([Request(memory=2 << 30)], "2 GiB of memory, and it has 1 GiB; ask for less, or declare more: --memory SIZE"),
+        ([Request(gpus=cores(2))], "2 GPUs, and it has 1; ask for less, or declare more: --gpus 2"),
         ([Request(gpus=cores(1.5))], "1.5 GPUs, and it has 1"),
-        ([Request(resources=(("fpga", cores(2)),))], "2 fpga, and it has 1"),
-        ([Request(labels=("big", "fast"))], "the label big"),
-        ([Request(nodes=2)], "2 nodes, and it is one"),
+        (
+            [Request(resources=(("fpga", cores(2)),))],
+            "2 fpga, and it has 1; ask for less, or declare more: --resource fpga=2",
+        ),
+        (
+            [Request(labels=("big", "fast"))],
+            "the label big, which it does not carry; ask for less, or declare more: --label big",
+        ),
+        ([Request(nodes=2)], "2 nodes, and it is one; ask for less"),
         ([Request(cores(5)), Request(nodes=2)], "5 cores, and it has 4, and none of its variants fits either"),
     ],
 )

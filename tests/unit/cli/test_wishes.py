@@ -11,9 +11,19 @@ from pilotfish.manager.answers import Done
         (Done(verb="cancel", tasks=0, ending=2, states={}, live=True), "2 tasks are being ended"),
         (
             Done(verb="cancel", tasks=1, skipped=1200, states={}, live=True),
-            "1 task cancelled, 1,200 skipped that depend on them",
+            "1 task cancelled, 1,200 skipped that depend on it",
         ),
         (Done(verb="hold", tasks=1, states={}, live=True), "1 task held"),
+        (Done(verb="hold", tasks=2, running=1, states={}, live=True), "2 tasks held, 1 runs on and is held afterwards"),
+        (Done(verb="hold", tasks=0, running=2, states={}, live=True), "2 tasks run on and are held afterwards"),
+        (
+            Done(verb="hold", tasks=1, states={}, live=False),
+            "1 task held; no manager is running: the next `pilotfish run` leaves it alone",
+        ),
+        (
+            Done(verb="hold", tasks=2, states={}, live=False),
+            "2 tasks held; no manager is running: the next `pilotfish run` leaves them alone",
+        ),
         (Done(verb="release", tasks=2, states={}, live=True), "2 tasks released"),
         (Done(verb="retry", tasks=2, states={}, live=True), "2 tasks to run again"),
         (

@@ -215,7 +215,7 @@ def test_array(written: str, array: RangeArray | TableArray) -> None:
         ("cores: 4.0", Request(Amount(40_000))),
         ("memory: 2G", Request(memory=2 * 2**30)),
         ("memory: 500MB", Request(memory=500_000_000)),
-        ("memory: 4096", Request(memory=4096)),
+        ("memory: 65536", Request(memory=65_536)),
     ],
 )
 def test_request(written: str, request_: Request) -> None:

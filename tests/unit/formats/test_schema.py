@@ -26,6 +26,7 @@ BEYOND = (
     "is less than min", "is less than delay", "is more than time", "before the end, and time", "this job has none",
     "needs `memory`", "keep one of them", "all lists need one length", "unknown placeholder",
     # the worth of a text
+    "is too little for any program",
     "must be more than 0", "is more than 1 EiB", "is more than ten years", "holds no index", "indices end at",
     "an array holds at most", "the values of an array hold", "a date that exists", "is finer than",
     "there is no such user",

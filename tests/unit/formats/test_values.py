@@ -32,7 +32,7 @@ def one(keys: str, top: str = "") -> JobSpec:
         ("exclusive: false", Request()),
         ("resources: {fpga: 1, disk: 0.25}", Request(resources=(("disk", Amount(2_500)), ("fpga", ONE)))),
         ("labels: [fast, big, fast]", Request(labels=("big", "fast"))),
-        ("memory: 2.0", Request(memory=2)),
+        ("memory: 65536.0", Request(memory=65_536)),
     ],
 )
 def test_request(written: str, request_: Request) -> None:

@@ -90,6 +90,14 @@ def test_overlapping_ids_mean_each_task_once() -> None:
     assert (done.tasks, done.states) == (2, {"ready": 2})
 
 
+def test_of_what_is_held_while_it_runs_it_is_told_apart() -> None:
+    campaign = chain(settle(1, 0, S.succeeded), running(1, 1, 2))
+    done, changes = campaign.wish("hold", "sim")
+    assert changes == [Hold(1, 1, 4, held=True, reason="held by the user")]
+    assert (done.tasks, done.running) == (2, 1)
+    assert campaign.wish("release", "sim")[0].tasks == 3
+
+
 def test_holding_again_and_releasing_what_is_free_change_nothing() -> None:
     campaign = chain()
     assert campaign.wish("hold", "sim:11")[0].tasks == 1

@@ -1,5 +1,7 @@
 """Numbers are read as people write them, refused where two readers would differ, and printed so that they read back."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from pilotfish.model.quantities import (
     format_seconds,
     parse_amount,
     parse_bytes,
+    parse_memory,
     parse_seconds,
 )
 
@@ -164,3 +167,22 @@ def test_times_are_printed_for_people(seconds: float, text: str) -> None:
 @given(st.floats(0, 10 * 365 * 86_400))
 def test_a_printed_time_is_about_right(seconds: float) -> None:
     assert abs(parse_seconds(format_seconds(seconds)) - seconds) <= max(0.01, 0.05 * seconds)
+
+
+@pytest.mark.parametrize(("value", "size"), [("2GiB", 2**31), ("64KiB", 2**16), (65_536, 2**16), ("0B", 0)])
+def test_memory_of_a_task_is_read_like_bytes(value: object, size: int) -> None:
+    assert parse_memory(value) == size
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (5, "5 B is too little for any program: did you mean 5GiB?"),
+        ("1.5", "2 B is too little for any program: did you mean 1.5GiB?"),
+        (" 512 ", "512 B is too little for any program: did you mean 512MiB?"),
+        ("8K", "8 KiB is too little for any program: did you mean 8GiB?"),
+    ],
+)
+def test_memory_without_its_unit_is_refused_with_a_guess(value: object, reason: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        parse_memory(value)

@@ -27,7 +27,8 @@ def test_what_runs_is_told_to_end_and_counts_until_it_has() -> None:
     attempt = world.attempt(1, 0)
     assert of_type(world.cancel(1), Kill) == [Kill("n", 0, attempt, Outcome.cancelled)]
     assert world.states(1) == "Scc"
-    world.answer()
+    (settled,) = of_type(world.answer(), Settle)
+    assert (settled.report.outcome, settled.report.reason) == (Outcome.cancelled, "cancelled by the user")
     assert world.states(1) == "ccc"
 
 

@@ -99,6 +99,7 @@ def test_a_task_that_is_lost_again_and_again_fails() -> None:
         world.join()
         world.lose()
         assert world.states(1) == state
+    assert world.store.attempts(1, 0)[-1].report.reason == "gone; lost 5 times, 3 of them alone on its node"
 
 
 @pytest.mark.parametrize("times", [1, 2])

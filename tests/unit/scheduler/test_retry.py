@@ -39,7 +39,12 @@ CASES = [
 def test_consequence(
     *, outcome: Outcome, code: int, tries: int, losses: int, retries: int, trigger: Trigger, charged: bool
 ) -> None:
-    assert after(outcome, code, History(tries, losses), Retries(retries)) == (trigger, charged, "")
+    assert after(outcome, code, History(tries, losses), Retries(retries))[:3] == (trigger, charged, "")
+
+
+def test_a_task_that_is_given_up_for_its_losses_is_told_to_be() -> None:
+    found = after(_O.lost, 0, History(losses=2), Retries())
+    assert found == Consequence(T.fail, reason="lost 3 times, 1 of them alone on its node")
 
 
 def after(outcome: Outcome, code: int, past: History, retries: Retries, on_lost: OnLost = OnLost.rerun) -> Consequence:

@@ -48,6 +48,8 @@ def test_a_long_text_is_cut_and_put_on_one_line() -> None:
         (None, None, "sim did not succeed", "sim did not succeed"),
         ("exited", 3, "", "exit code 3"),
         ("lost", 0, "its node died", "lost (its node died)"),
+        ("cancelled", 0, "cancelled by the user", "cancelled by the user"),
+        ("out_of_memory", 0, "ran out of memory: used 2 GiB of 1 GiB", "ran out of memory: used 2 GiB of 1 GiB"),
     ],
 )
 def test_an_ending_tells_the_reason_where_there_is_one(
