@@ -145,8 +145,9 @@ class Attempts:
     def _measure(self, tasks: JobTasks, seconds: float) -> None:
         unknown = tasks.expected_seconds == math.inf
         tasks.measured(seconds)
-        for lane in self._book.placement.by_class.get(tasks.pool.cls, ()) if unknown else ():
-            self._book.placement.expect(lane)
+        if unknown and tasks.expected_seconds < math.inf:
+            for lane in self._book.placement.by_class.get(tasks.pool.cls, ()):
+                self._book.placement.expect(lane)
 
     def _settle(self, tasks: JobTasks, report: Report, node: str, now: float) -> TaskState:
         book, position, spec = self._book, report.attempt.position, tasks.job.spec

@@ -61,8 +61,10 @@ class Queue:
 
     def room(self, pool: Pool) -> int:
         """How many tasks of the pool may be granted now, whatever is free."""
-        tasks, spec = pool.tasks, pool.tasks.job.spec
         rooms = pool.size
+        if pool.unlimited or not rooms:
+            return rooms
+        tasks, spec = pool.tasks, pool.tasks.job.spec
         if spec.max_parallel is not None:
             rooms = max(0, min(rooms, spec.max_parallel - tasks.granted))
         if spec.uses and (room := self._limits.room(spec.uses)) is not None:
@@ -140,9 +142,9 @@ class Queue:
         heap = self._heaps.get(cls)
         while heap:
             entry = heap[0]
-            pool = entry[-1]
+            pool = entry[4]
             up_to_date = self._queued.get(pool) is entry
-            if up_to_date and self.room(pool):
+            if up_to_date and pool.size and (pool.unlimited or self.room(pool)):
                 return pool
             heapq.heappop(heap)
             if up_to_date:

@@ -25,7 +25,7 @@ _READY = TaskState.ready
 class Pool:
     """Tasks of one job that ask for the same and may start: they are ready, and not held."""
 
-    __slots__ = ("cls", "number", "size", "spans", "tasks")
+    __slots__ = ("cls", "number", "size", "spans", "tasks", "unlimited")
 
     def __init__(self, tasks: "JobTasks", cls: RequestClass, number: int) -> None:
         """Nobody is in it."""
@@ -33,6 +33,8 @@ class Pool:
         self.cls = cls
         self.number = number
         """Among those of its job; 0 is for what the job asks for, others for tasks that need something else."""
+        self.unlimited = tasks.job.spec.max_parallel is None and not tasks.job.spec.uses
+        """Whether all that are in it may start, whatever is free."""
         self.size = 0
         """How many tasks are in it."""
         self.spans: list[tuple[int, int]] = []
