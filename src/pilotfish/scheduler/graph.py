@@ -240,6 +240,9 @@ class Graph:
 
     def _release(self, tasks: JobTasks) -> None:
         """Let waiting tasks start, where what each of them waits for is there too."""
+        if tasks.count == 1:
+            self._decide_one(tasks, 0) if tasks.job.id in self._one_by_one else self._let_start(tasks, 0, 1)
+            return
         one_by_one = tasks.job.id in self._one_by_one
         for span in list(tasks.runs(0, tasks.count)):
             if tasks.states[span.lo] != TaskState.waiting:
@@ -248,8 +251,12 @@ class Graph:
                 for position in range(span.lo, span.hi):
                     self._decide_one(tasks, position)
             else:
-                tasks.move_span(span.lo, span.hi, Trigger.release)
-                self._released(tasks)
+                self._let_start(tasks, span.lo, span.hi)
+
+    def _let_start(self, tasks: JobTasks, lo: int, hi: int) -> None:
+        if tasks.states[lo] == TaskState.waiting:
+            tasks.move_span(lo, hi, Trigger.release)
+            self._released(tasks)
 
     def _decide_one(self, tasks: JobTasks, position: int) -> None:
         """Decide one task, where it waits."""

@@ -420,8 +420,8 @@ class Placement:
                 tasks.numbers[position] = number
                 lane.attempts.append(attempt)
                 self.held[attempt] = place
-                if parts:
-                    self.beside[attempt] = parts
+            if parts:  # of one task alone
+                self.beside[attempt] = parts
             self._say(lane, Grant(*place, lane.slots, tasks.job.id, span.lo, span.hi, number, self._epoch, parts))
             self._started(tasks, span.lo, span.hi)
         self.some_wait = self.some_wait or len(lane.attempts) > 1

@@ -162,6 +162,9 @@ class JobTasks:
 
     def move_span(self, lo: int, hi: int, trigger: Trigger) -> None:
         """Change the state of tasks that are all in the same one."""
+        if hi - lo == 1:
+            self.move(lo, trigger)
+            return
         before = _STATES[self.states[lo]]
         after = follow(before, trigger)
         self.states[lo:hi] = bytes([after]) * (hi - lo)
