@@ -137,7 +137,7 @@ def summary(
 def _hints(
     totals: Mapping[TaskState, int], failures: Sequence[Mapping[str, Any]], again: str, place: str
 ) -> Sequence[str]:
-    if totals.get(TaskState.succeeded, 0) == sum(totals.values()):
+    if totals.get(TaskState.succeeded, 0) + totals.get(TaskState.skipped, 0) == sum(totals.values()):
         return [f"pilotfish tasks{place}"]
     if not failures:
         return [again]

@@ -2,12 +2,13 @@
 
 import pytest
 
-from pilotfish.cli.run_report import Idle, plan_words
+from pilotfish.cli.run_report import Idle, plan_words, run_code
 from pilotfish.manager.intake import Plan
 from pilotfish.model.changes import Submit
 from pilotfish.model.events import Cancelled, Held, NodeJoined, Submitted
 from pilotfish.model.jobs import Dependency, Job, JobSpec
 from pilotfish.model.resources import Inventory
+from pilotfish.model.states import TaskState
 from pilotfish.scheduler.engine import Scheduler
 from pilotfish.settings import Settings
 
@@ -60,3 +61,16 @@ def test_where_nothing_is_held_or_all_has_ended_nothing_is_said() -> None:
 def test_a_plan_is_told_in_numbers_of_tasks(numbers: dict[str, int], words: str) -> None:
     nothing = dict.fromkeys(("total", "new", "changed", "dependants", "kept", "again", "left", "unfinished"), 0)
     assert plan_words(Plan(changes=(), **({**nothing, "forgotten": 0} | numbers))) == words
+
+
+@pytest.mark.parametrize(
+    ("counts", "code"),
+    [
+        ({TaskState.succeeded: 3}, 0),
+        ({TaskState.succeeded: 2, TaskState.skipped: 1}, 0),  # a handler of failures, and there were none
+        ({TaskState.succeeded: 1, TaskState.failed: 1, TaskState.skipped: 1}, 1),
+        ({TaskState.cancelled: 1}, 1),
+    ],
+)
+def test_a_run_fails_only_by_what_failed_or_was_given_up(counts: dict[TaskState, int], code: int) -> None:
+    assert run_code({state: counts.get(state, 0) for state in TaskState}, interrupted=False) == code
