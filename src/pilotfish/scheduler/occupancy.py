@@ -40,11 +40,6 @@ class Units(Generic[_Id]):
         """How many there are, free or not."""
         return len(self._ids)
 
-    @property
-    def any_free(self) -> bool:
-        """Whether any part of any is free."""
-        return bool(self.whole or self.parts)
-
     def most_of_one(self) -> int:
         """The largest part that is free of any one, in 1/10 000."""
         return int(ONE) if self.whole else max(self.parts.values(), default=0)

@@ -471,10 +471,6 @@ class Placement:
         self.rooms.update(node)
         return lane
 
-    def room_changed(self, node: Node) -> None:
-        """Something else than a lane's end has made room on the node."""
-        self._grow(node)
-
     def _grow(self, node: Node) -> None:
         self._grown[node] = None
         self.rooms.update(node)
