@@ -45,6 +45,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "needs(component, …): skip where one is missing, unless PILOTFISH_REQUIRE has it"
     )
     _brand_descendants()
+    _hear_interrupts()
     _use_own_runtime(config)
 
 
@@ -62,6 +63,12 @@ def _use_own_runtime(config: pytest.Config) -> None:
     runtime = tempfile.mkdtemp(prefix="pf-", dir="/tmp")  # short: a socket's path holds 107 bytes
     os.environ["PILOTFISH_RUNTIME"] = runtime
     config.add_cleanup(lambda: shutil.rmtree(runtime, ignore_errors=True))
+
+
+def _hear_interrupts() -> None:
+    """A shell lets what it starts in the background ignore Ctrl-C, and children inherit that; tests send it to them."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _brand_descendants() -> None:
