@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,8 @@ def _may_mount() -> bool:
 COMPONENTS: dict[str, Callable[[], bool]] = {
     "bash": lambda: shutil.which("bash") is not None,
     "cores": lambda: len(os.sched_getaffinity(0)) > 1,  # two tasks at once, each on a core of its own
+    "cpython-tests": lambda: find_spec("test.test_concurrent_futures") is not None,
+    "joblib": lambda: find_spec("joblib") is not None,
     "root": lambda: os.getuid() == 0,
     "tmpfs": _may_mount,  # a disk that can be full
 }

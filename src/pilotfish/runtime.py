@@ -1,6 +1,6 @@
 """Where this user's sockets, journals and claims lie on this machine.
 
-What belongs here: that one folder. What must not: what lies in it.
+What belongs here: that one folder, and what makes a folder private. What must not: what lies in it.
 """
 
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pilotfish.errors import UserError
 
-__all__ = ["runtime_folder"]
+__all__ = ["private_folder", "runtime_folder"]
 
 
 def runtime_folder(key: str = "") -> Path:
@@ -19,12 +19,16 @@ def runtime_folder(key: str = "") -> Path:
     from a terminal; it is short, because a socket's path holds 107 bytes; and it does not vanish at logout, as
     ``$XDG_RUNTIME_DIR`` does. Raises UserError where somebody else owns it, or can enter it.
     """
-    root = Path(os.environ.get("PILOTFISH_RUNTIME") or f"/tmp/pilotfish-{os.getuid()}")  # noqa: S108 - checked below
-    for made in (root, root / key):
-        made.mkdir(mode=0o700, exist_ok=True)
-        found = made.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-            raise UserError(f"{made} must be a folder that only you can enter: remove it, or have it removed")
-        if found.st_mode & 0o077:
-            raise UserError(f"{made} must be a folder that only you can enter: `chmod 700 {made}` makes it one")
-    return root / key
+    root = private_folder(Path(os.environ.get("PILOTFISH_RUNTIME") or f"/tmp/pilotfish-{os.getuid()}"))  # noqa: S108
+    return private_folder(root / key)
+
+
+def private_folder(path: Path) -> Path:
+    """The folder, made where it is missing. Raises UserError where somebody else owns it, or can enter it."""
+    path.mkdir(mode=0o700, exist_ok=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise UserError(f"{path} must be a folder that only you can enter: remove it, or have it removed")
+    if found.st_mode & 0o077:
+        raise UserError(f"{path} must be a folder that only you can enter: `chmod 700 {path}` makes it one")
+    return path

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.acceptance.box import Box
@@ -39,3 +41,8 @@ def test_a_real_workflow_runs_with_its_dependencies(box: Box) -> None:
     for job in jobs:
         for parent in job["after"]:
             assert tasks[parent]["ended_at"] <= tasks[job["name"]]["started_at"]
+
+
+def test_delayed_calls_sum_up(box: Box) -> None:
+    program = [sys.executable, str(EXAMPLES / "delayed" / "sum_up.py")]
+    assert subprocess.check_output(program, cwd=box.folder, env=box.env, text=True, timeout=60) == "15\n"

@@ -1,8 +1,8 @@
 """Changes in few words."""
 
 from pilotfish.model.attempts import AttemptId, OutputRef, Report
-from pilotfish.model.changes import Cancel, Grant, Hold, Part, Release, Settle, Submit
-from pilotfish.model.jobs import Job, JobSpec, RangeArray
+from pilotfish.model.changes import Cancel, Grant, Grow, Hold, Part, Release, Settle, Submit
+from pilotfish.model.jobs import CallArray, Function, Job, JobSpec, RangeArray
 from pilotfish.model.quantities import ONE, Amount
 from pilotfish.model.resources import Slots
 from pilotfish.model.states import Outcome, TaskState
@@ -12,12 +12,23 @@ BESIDE = (
     Part("n3", 0, Slots((), Amount(2_500), None, resources=(("fpga", Amount(10_000)),), exclusive=True)),
 )
 """What an attempt holds on two further nodes."""
+FUNCTION = Function(values="/values", spill="/spill", limit=2**30, python=(3, 12), path=("/lib", ""), most_calls=9)
 
 
 def submit(job: int = 1, *, tasks: int | None = 10, replaces: int | None = None, name: str = "sim") -> Submit:
     array = None if tasks is None else RangeArray(0, tasks)
     spec = JobSpec(name=name, command="true", directory="/", cwd="/", array=array)
     return Submit(Job(job, spec, submitted_at=1e9 + 0.1), replaces=replaces)
+
+
+def submit_calls(job: int = 1, *, calls: int = 0, name: str = "calls", replaces: int | None = None) -> Submit:
+    """A job that calls functions, which has so many calls when it is read."""
+    spec = JobSpec(name=name, command="", function=FUNCTION, directory="/", cwd="/", array=CallArray(calls))
+    return Submit(Job(job, spec, submitted_at=1e9 + 0.1), replaces=replaces)
+
+
+def grow(lo: int, *calls: bytes, job: int = 1) -> Grow:
+    return Grow(job, lo, calls)
 
 
 def grant(lo: int, hi: int, *, job: int = 1, number: int = 1, epoch: int = 1) -> Grant:
@@ -50,6 +61,7 @@ def settle(
     charged: bool = True,
     outcome: Outcome = Outcome.exited,
     took: float = 1e-6,
+    result: bytes = b"",
 ) -> Settle:
     report = Report(
         attempt=AttemptId(job, position, number, epoch),
@@ -61,5 +73,6 @@ def settle(
         cpu_seconds=1 / 3,
         peak_rss=2**33 + position,
         stdout=OutputRef("node/0.out", 10 * position, 10),
+        result=result,
     )
     return Settle(report, "node", state, charged)

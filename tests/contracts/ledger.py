@@ -3,12 +3,15 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
+import msgspec
+
 from pilotfish.model.changes import (
     Cancel,
     Change,
     Finish,
     Forget,
     Grant,
+    Grow,
     Hold,
     Part,
     Release,
@@ -19,8 +22,9 @@ from pilotfish.model.changes import (
     Survey,
     TaskRecord,
 )
+from pilotfish.model.jobs import Span
 from pilotfish.model.states import FINAL, Outcome, TaskState
-from pilotfish.store.base import DURATIONS
+from pilotfish.store.base import DURATIONS, Store
 
 END_WITHOUT_SUCCESS = {TaskState.failed, TaskState.cancelled, TaskState.skipped}
 
@@ -75,12 +79,16 @@ class Ledger:
         self.submits: dict[int, Submit] = {}
         self.current: set[int] = set()
         self.tasks: defaultdict[Place, Task] = defaultdict(Task)
+        self.calls: defaultdict[int, list[bytes]] = defaultdict(list)
 
     def apply(self, change: Change) -> None:
         match change:
             case Submit(job=job, replaces=replaces):
                 self.submits[job.id] = change
                 self.current = (self.current | {job.id}) - {replaces}
+            case Grow(job=job, lo=lo, calls=calls):
+                assert lo == len(self.calls[job])
+                self.calls[job] += calls
             case Forget(job=job):
                 self.current -= {job}
             case Settle():
@@ -106,13 +114,20 @@ class Ledger:
             case Cancel(reason=reason):
                 task.cancel = reason
 
+    def submit(self, job: int) -> Submit:
+        """As it is read now."""
+        submit = self.submits[job]
+        if not self.calls[job]:
+            return submit
+        return msgspec.structs.replace(submit, job=submit.job.grown(len(self.calls[job])))
+
     def of_current(self) -> dict[Place, Task]:
         return {place: task for place, task in sorted(self.tasks.items()) if place[0] in self.current}
 
     def check(self, snapshot: Snapshot) -> None:
         """Assert that the snapshot tells exactly what this ledger knows of current jobs."""
         tasks = self.of_current()
-        assert snapshot.submits == tuple(self.submits[job] for job in sorted(self.current))
+        assert snapshot.submits == tuple(self.submit(job) for job in sorted(self.current))
         assert list(snapshot.tasks) == [
             TaskRecord(
                 *place,
@@ -140,10 +155,18 @@ class Ledger:
         assert expanded_grants(survey.grants) == {p: t.grant for p, t in tasks.items() if t.grant}
         assert reasons(survey.holds) == {p: t.hold for p, t in tasks.items() if t.hold is not None}
 
+    def check_calls(self, store: Store, span: Span) -> None:
+        """Likewise of the arguments of calls."""
+        assert store.submits() == tuple(self.submit(job) for job in sorted(self.submits))
+        for job in self.submits:
+            told = list(enumerate(self.calls[job]))
+            assert store.calls(job) == dict(told)
+            assert store.calls(job, span) == dict(told[span.lo : span.hi])
+
     def durations(self, job: int) -> tuple[float, ...]:
         """Those that a snapshot tells of a job which has few attempts."""
-        submit = self.submits[job]
-        if submit.job.spec.count == 1 and submit.replaces is None:
+        submit = self.submit(job)
+        if submit.job.spec.count <= 1 and submit.replaces is None:
             return ()
         same = [one for one in range(job, 0, -1) if self.submits[one].job.spec.name == submit.job.spec.name]
         newest = [task for one in same for place, task in sorted(self.tasks.items(), reverse=True) if place[0] == one]

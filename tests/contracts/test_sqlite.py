@@ -27,7 +27,7 @@ from pilotfish.store import database
 from pilotfish.store.database import on_network
 from pilotfish.store.sql import migrations
 from pilotfish.store.sqlite import SqliteStore
-from tests.contracts.builders import cancel, grant, hold, settle, submit
+from tests.contracts.builders import cancel, grant, grow, hold, settle, submit, submit_calls
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,10 +48,15 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path) -> None:
         process.stdout.close()
         with closing(SqliteStore(folder)) as store:
             found = {record.position for record in store.load().tasks}
+            calls = store.calls(2)
+            results = [settled.report.result for settled in store.results([(1, position) for position in found])]
+            assert store.current()[1].job.spec.count == len(calls)
         # Ticket n holds positions 2(n-1) and 2(n-1)+1; the first holds the job alone.
         assert found >= set(range(2, 2 * acknowledged[-1]))
         assert found == set(range(2, len(found) + 2)), "half a commit was found, or one without its predecessor"
         assert len(found) % 2 == 0
+        assert calls == {position - 2: b"%d" % position for position in found}
+        assert results == [b"%d" % position for position in found]
 
 
 def test_a_log_cut_at_any_byte_gives_whole_commits_in_their_order(tmp_path: Path) -> None:
@@ -284,6 +289,16 @@ def test_an_older_store_is_lifted_to_the_newest_schema_with_its_content(
         assert connection.execute("PRAGMA user_version").fetchone() == (len(known) + 2,)
 
 
+def test_calls_of_more_than_a_value_of_sqlite_can_hold_are_kept(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        most = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
+    with closing(SqliteStore(tmp_path)) as store:
+        store._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, most // 1000)  # noqa: SLF001 - a gigabyte takes too long
+        calls = [b"x" * (most // 2_000_000)] * 2_000 * 2
+        store.commit([submit_calls(), grow(0, *calls)])
+        assert len(store.calls(1)) == len(calls)
+
+
 def write_version_1(path: Path) -> None:
     """A store as the first release wrote it: an array that was a list, retries that were a number."""
     spec = {"name": "sim", "command": ["echo", "é\n"], "directory": "/d", "cwd": "/d", "time": 0.1}
@@ -329,9 +344,10 @@ def test_a_store_of_the_first_release_is_opened_with_its_content(tmp_path: Path)
             (settled,) = store.results([(1, 2)])
             assert settled.report.stdout == OutputRef("node/0.out", 20, 10)
     with closing(SqliteStore(tmp_path)) as store:
-        changes = hold(0, 9), cancel(0, 9), grant(9, 10), settle(1), submit(3, replaces=1)
-        store.commit(changes)
-        assert store.load().submits[-1] == changes[-1]
+        changes = hold(0, 9), cancel(0, 9), grant(9, 10), settle(1, result=b"r"), submit(3, replaces=1)
+        store.commit([*changes, submit_calls(4), grow(0, b"a", job=4)])
+        assert store.load().submits[1:] == (changes[-1], submit_calls(4, calls=1))
+        assert [one.report.result for one in store.results([(1, 1), (1, 2)])] == [b"r", b""]
 
 
 def test_a_birth_that_was_cut_short_is_begun_anew(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from pilotfish.model.changes import (
     Grant,
     Hold,
     Kept,
+    Put,
     Revive,
     Settle,
     Snapshot,
@@ -25,7 +26,18 @@ from pilotfish.model.quantities import Amount
 from pilotfish.model.resources import Request, Slots
 from pilotfish.model.states import Outcome, TaskState
 from pilotfish.store.base import DURATIONS, LOOKED_AT
-from tests.contracts.builders import BESIDE, cancel, grant, hold, release, settle, submit, unhold
+from tests.contracts.builders import (
+    BESIDE,
+    cancel,
+    grant,
+    grow,
+    hold,
+    release,
+    settle,
+    submit,
+    submit_calls,
+    unhold,
+)
 from tests.contracts.ledger import expanded_states
 from tests.contracts.shelves import SHELVES, Shelf
 
@@ -126,6 +138,55 @@ def test_a_job_comes_back_as_it_was(shelf: Shelf) -> None:
     snapshot = after(shelf, wanted)
     assert snapshot.submits == (submit(), wanted)
     assert shelf.store.submits() == (submit(), wanted)
+
+
+def test_a_job_that_calls_functions_comes_back_with_all_its_calls(shelf: Shelf) -> None:
+    snapshot = after(shelf, submit_calls(2), grow(0, b"a", b"", job=2), submit_calls(3), grow(2, b"\0b", job=2))
+    assert snapshot.submits == (submit(), submit_calls(2, calls=3), submit_calls(3))
+    assert shelf.store.submits() == shelf.store.current() == snapshot.submits
+    assert shelf.store.calls(2) == {0: b"a", 1: b"", 2: b"\0b"}
+    assert shelf.store.calls(1) == shelf.store.calls(3) == {}
+    shelf.store.commit([Forget(2)])
+    assert shelf.store.submits()[1] == submit_calls(2, calls=3)
+
+
+def test_calls_may_be_added_with_their_job_and_end_at_once(shelf: Shelf) -> None:
+    ends = settle(0, FAILED, job=2), Finish(2, 1, 2, CANCELLED, ""), settle(2, job=2)
+    shelf.store.commit([submit(), submit_calls(2), grow(0, b"a", b"b", job=2), grow(2, b"c", b"d", job=2), *ends])
+    assert shelf.store.load().submits == (submit(), submit_calls(2, calls=4))
+    assert shelf.store.calls(2) == {0: b"a", 1: b"b", 2: b"c", 3: b"d"}
+
+
+def test_the_arguments_of_a_span_of_calls_may_be_asked_for(shelf: Shelf) -> None:
+    parts = [[b"%d" % position for position in range(lo, hi)] for lo, hi in ((0, 1), (1, 4), (4, 5000), (5000, 5003))]
+    grown = [grow(int(part[0]), *part, job=2) for part in parts]
+    after(shelf, submit_calls(2), *grown)
+    for lo, hi in ((0, 1), (0, 2), (1, 4), (3, 5), (999, 1005), (4999, 6000), (5003, 5004), (0, 5003)):
+        wanted = {position: b"%d" % position for position in range(lo, min(hi, 5003))}
+        assert shelf.store.calls(2, Span(lo, hi)) == wanted
+    assert list(shelf.store.calls(2)) == list(range(5003))
+
+
+def test_arguments_stay_whatever_becomes_of_their_tasks(shelf: Shelf) -> None:
+    ends = settle(0, FAILED, job=2), settle(1, job=2), settle(2, READY, job=2), Finish(2, 3, 4, SKIPPED, "")
+    grown = [grow(2 * place, b"%d" % (2 * place), b"%d" % (2 * place + 1), job=2) for place in range(3)]
+    after(shelf, submit_calls(2), *grown, *ends, settle(4, job=2), settle(5, job=2), Revive(2, 0, 1))
+    assert shelf.store.calls(2) == {position: b"%d" % position for position in range(6)}
+    assert shelf.store.load().submits[1] == submit_calls(2, calls=6)
+
+
+def test_results_come_back_as_they_were(shelf: Shelf) -> None:
+    wanted = [settle(0, result=b"\0\xff"), settle(1, result=b"x" * 100_000), settle(2), settle(3, READY, result=b"it")]
+    after(shelf, *wanted, settle(3, FAILED, number=2, result=b"again"), Revive(1, 0, 10))
+    assert list(shelf.store.results([(1, position) for position in range(3)])) == wanted[:3]
+    assert [one.report.result for one in shelf.store.attempts(1, 3)] == [b"it", b"again"]
+
+
+def test_a_job_that_has_many_calls_by_now_is_told_its_durations(shelf: Shelf) -> None:
+    one = after(shelf, submit_calls(2), grow(0, b"", job=2), settle(0, job=2, took=1.0))
+    assert one.durations == {}
+    shelf.store.commit([grow(1, b"", job=2)])
+    assert shelf.store.load().durations == {2: _taken([settle(0, took=1.0)])}
 
 
 def test_a_grant_comes_back_as_it_was(shelf: Shelf) -> None:
@@ -429,3 +490,15 @@ def test_a_job_of_one_task_that_replaced_none_needs_no_durations(shelf: Shelf) -
 
 def _taken(settles: Iterable[Settle]) -> tuple[float, ...]:
     return tuple(settle.report.ended_at - settle.report.started_at for settle in settles)
+
+
+@pytest.mark.parametrize("value", [0, -(2**63), 2**63 - 1, 0.5, b"", b"\x80\x05", b"12"])
+def test_a_value_that_tasks_share_comes_back_as_it_was(shelf: Shelf, value: float | bytes) -> None:
+    (found,) = after(shelf, Put("key", value, 2**41 + 1)).values
+    assert found == Put("key", value, 2**41 + 1)
+    assert type(found.value) is type(value)
+
+
+def test_the_newest_value_of_each_key_holds_and_removed_keys_are_gone(shelf: Shelf) -> None:
+    puts = Put("b", 1, 1), Put("a", 2, 2), Put("b", b"3", 3), Put("c", 4, 4), Put("c", None, 5), Put("d", None, 6)
+    assert after(shelf, *puts).values == (Put("a", 2, 2), Put("b", b"3", 3))

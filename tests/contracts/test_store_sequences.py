@@ -1,6 +1,6 @@
 """Whatever a scheduler may do: every store remembers of it what a simple ledger does."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from pilotfish.model.changes import Cancel, Change, Finish, Forget, Hold, Part, Revive
+from pilotfish.model.jobs import Span
 from pilotfish.model.states import Outcome, TaskState
-from tests.contracts.builders import BESIDE, grant, release, settle, submit
+from tests.contracts.builders import BESIDE, grant, grow, release, settle, submit, submit_calls
 from tests.contracts.ledger import Ledger
 from tests.contracts.shelves import SHELVES, Shelf
 
@@ -55,6 +56,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.end_batch()
         self.ledger.check(self.shelf.store.load())
         self.ledger.check_survey(self.shelf.store.survey())
+        self.ledger.check_calls(self.shelf.store, Span(2, 5))
 
     @initialize(target=jobs)
     def begin(self) -> int:
@@ -67,6 +69,17 @@ class StoreMachine(RuleBasedStateMachine):
         self.change(submit(job, tasks=tasks, replaces=replaces, name=name))
         return job
 
+    @rule(target=jobs, replaces=st.none() | jobs, name=st.sampled_from("ab"))
+    def submit_calls(self, replaces: int | None, name: str) -> int:
+        job = len(self.ledger.submits) + 1
+        self.change(submit_calls(job, name=name, replaces=replaces))
+        return job
+
+    @rule(job=jobs, calls=st.lists(st.binary(max_size=3), min_size=1, max_size=5))
+    def grow(self, job: int, calls: list[bytes]) -> None:
+        if self.ledger.submits[job].job.spec.function is not None:
+            self.change(grow(len(self.ledger.calls[job]), *calls, job=job))
+
     @rule(job=jobs, span=SPANS, beside=st.sampled_from([(), (), BESIDE]))
     def grant(self, job: int, span: tuple[int, int], beside: tuple[Part, ...]) -> None:
         tasks = [self.ledger.tasks[job, position] for position in range(*span)]
@@ -76,13 +89,12 @@ class StoreMachine(RuleBasedStateMachine):
             self.change(msgspec.structs.replace(made, beside=beside))
 
     @rule(job=jobs, position=POSITIONS, state=st.sampled_from([SUCCEEDED, FAILED, READY, READY]),
-          charged=st.booleans(), outcome=st.sampled_from(OUTCOMES))  # fmt: skip
-    def settle(self, job: int, position: int, state: TaskState, charged: bool, outcome: Outcome) -> None:  # noqa: FBT001 - hypothesis calls it
+          charged=st.booleans(), outcome=st.sampled_from(OUTCOMES), result=st.binary(max_size=3))  # fmt: skip
+    def settle(self, job: int, position: int, state: TaskState, **report: Any) -> None:
         task = self.ledger.tasks[job, position]
         if task.grant:
             number, epoch = task.grant[:2]
-            made = settle(position, state, job=job, number=number, epoch=epoch, charged=charged, outcome=outcome)
-            self.change(made)
+            self.change(settle(position, state, job=job, number=number, epoch=epoch, **report))
 
     @rule(job=jobs, position=POSITIONS)
     def settle_again(self, job: int, position: int) -> None:

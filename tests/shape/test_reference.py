@@ -8,9 +8,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import pilotfish
 from pilotfish import errors
 from pilotfish.cli.arguments import Parser
 from pilotfish.cli.main import COMMANDS, LATER
+from pilotfish.client.futures import BrokenWorkerError
+from pilotfish.client.resources import ResourceError
+from pilotfish.client.stock import InsufficientError, MissingKindError
 from pilotfish.formats import keys
 from pilotfish.settings import Settings
 
@@ -81,3 +85,14 @@ def test_every_exit_code_of_an_error_is_listed() -> None:
     listed = page("reference/exit-codes.md")
     for name in errors.__all__:
         assert f"| {getattr(errors, name).exit_code} |" in listed, name
+
+
+def test_every_name_of_the_python_api_is_described() -> None:
+    described = re.findall(r"^### `(\w+)`$", page("reference/python.md"), flags=re.MULTILINE)
+    assert sorted(described) == sorted(pilotfish.__all__)
+
+
+def test_every_error_is_told_to_python_programs() -> None:
+    listed = set(rows(section(page("reference/python.md"), "Errors")))
+    elsewhere = {ResourceError, MissingKindError, InsufficientError, BrokenWorkerError}
+    assert listed == {*errors.__all__, *(error.__name__ for error in elsewhere)} - {"PilotfishError"}

@@ -36,7 +36,6 @@ from pilotfish.errors import UnavailableError
 from pilotfish.faults import reached
 from pilotfish.model.jobs import JobSpec
 from pilotfish.model.messages import (
-    Close,
     Describe,
     End,
     Hello,
@@ -255,8 +254,6 @@ class Agent:
                 self._specs[job] = spec
             case TakeBack() | End():
                 self._crew.pass_on(message)
-            case Close():
-                pass  # the keeper stays for what the lane will hold next
             case Welcome():
                 self._lease = message.lease
                 self._crew.man(Manned(self._lease, None))

@@ -67,11 +67,12 @@ class Execution:
 
     def __init__(self, pid: int, mark: int, bounds: Bounds, now: float) -> None:
         """Watch from now on."""
-        self._pid, self._mark, self._bounds = pid, mark, bounds
-        self._limit_at = math.inf if bounds.time is None else now + bounds.time
+        self._pid, self._mark, self.bounds = pid, mark, bounds
+        self.limit_at = math.inf if bounds.time is None else now + bounds.time
+        """When its time is over."""
         self._warn_at = math.inf
         if bounds.warning is not None:
-            over_at = min(self._limit_at, now + bounds.node_time)
+            over_at = min(self.limit_at, now + bounds.node_time)
             self._warn_at = max(over_at - bounds.warning.before, now + _PREPARED)
         self._sample_at = math.inf if bounds.memory is None else now + _SAMPLE_OFTEN
         self._sample_pause = _SAMPLE_OFTEN
@@ -90,12 +91,17 @@ class Execution:
     @property
     def due(self) -> float:
         """When to call `look` at the latest."""
-        return min(self._limit_at, self._warn_at, self._sample_at, self._reap_at, self._term_at, self._kill_at)
+        return min(self.limit_at, self._warn_at, self._sample_at, self._reap_at, self._term_at, self._kill_at)
 
     @property
     def main_ended(self) -> bool:
         """True when only leftovers keep it from being over."""
         return self._status is not None
+
+    @property
+    def ending(self) -> bool:
+        """True once we have begun to end it."""
+        return self._verdict is not None
 
     @property
     def outcome(self) -> tuple[Outcome, int]:
@@ -116,15 +122,15 @@ class Execution:
                 self.peak_rss = max(self.peak_rss, usage.ru_maxrss * 1024)
                 if pid == self._pid:
                     self._status = status
-                    self._limit_at = self._warn_at = self._sample_at = math.inf
+                    self.limit_at = self._warn_at = self._sample_at = math.inf
         except ChildProcessError:
             return True
 
     def look(self, now: float) -> None:
         """Do what is due."""
-        if now >= self._limit_at:
-            self._limit_at = math.inf
-            self.end(Outcome.timed_out, f"ran longer than its limit of {format_seconds(self._bounds.time or 0)}", now)
+        if now >= self.limit_at:
+            self.limit_at = math.inf
+            self.end(Outcome.timed_out, f"ran longer than its limit of {format_seconds(self.bounds.time or 0)}", now)
         if now >= self._warn_at:
             self._warn()
         if now >= self._sample_at:
@@ -151,7 +157,7 @@ class Execution:
             self._kill_at = now
             self.look(now)
         elif self._kill_at == math.inf:
-            self._terminate(now + self._bounds.grace)
+            self._terminate(now + self.bounds.grace)
 
     def _pause(self) -> float:
         if not self.main_ended:
@@ -167,11 +173,11 @@ class Execution:
 
     def _warn(self) -> None:
         self._warn_at = math.inf
-        if self._bounds.warning is not None:
-            send_signal(descendants([os.getpid()]), self._bounds.warning.number)
+        if self.bounds.warning is not None:
+            send_signal(descendants([os.getpid()]), self.bounds.warning.number)
 
     def _sample(self, now: float) -> None:
-        limit = self._bounds.memory or 0
+        limit = self.bounds.memory or 0
         began = time.monotonic()
         everyone = [pid for pid in marked(self._mark) if pid != os.getpid()]
         used = resident_memory(everyone)

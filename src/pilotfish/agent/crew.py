@@ -291,6 +291,7 @@ class Crew:
             mark=handle.mark,
             journal=handle.journal,
             socket=str(self._config.socket),
+            access=self._config.access,
             outputs=self._config.outputs,
             scratch=Path(self._config.scratch, str(handle.lane)),
             inventory=self._inventory,

@@ -85,28 +85,28 @@ class Journal:
         """Write who the keeper is."""
         self._path = path
         self._head = _framed(_Keeper(lane, identity, mark))
-        self._intent = b""
-        """The record of the attempt that runs."""
+        self._intents: dict[AttemptId, bytes] = {}
+        """The records of attempts that were intended and have not ended."""
         self._noted = b""
         """Records that wait for the next write."""
         self._begin()
 
-    def intend(self, attempt: AttemptId) -> None:
-        """Write that the attempt is going to be started, with what was noted before. Raises OSError."""
-        intent = _framed(_Intent(attempt))
-        self._write(self._noted + intent)
-        self._noted, self._intent = b"", intent
+    def intend(self, *attempts: AttemptId) -> None:
+        """Write that these attempts are going to be started, with what was noted before. Raises OSError."""
+        intents = {attempt: _framed(_Intent(attempt)) for attempt in attempts}
+        self._write(b"".join((self._noted, *intents.values())))
+        self._noted = b""
+        self._intents.update(intents)
 
     def withdraw(self, attempt: AttemptId) -> None:
         """Note that the attempt, if it was intended, was not started after all."""
-        if self._intent:
+        if self._intents.pop(attempt, None):
             self._noted += _framed(_Withdrawal(attempt))
-            self._intent = b""
 
     def note(self, report: Report) -> None:
         """Note an outcome: it is written with the next intent or by `flush`."""
         self._noted += _framed(_Outcome(report))
-        self._intent = b""
+        self._intents.pop(report.attempt, None)
 
     def flush(self) -> None:
         """Write what was noted. Raises OSError."""
@@ -125,7 +125,7 @@ class Journal:
     def _begin(self, outcomes: bytes = b"") -> None:
         # Renamed over the old one, so that at each moment there is a whole journal.
         draft = _draft(self._path)
-        content = self._head + outcomes + self._intent
+        content = b"".join((self._head, outcomes, *self._intents.values()))
         file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         try:
             if os.write(file, content) < len(content):

@@ -20,13 +20,15 @@ import socket
 import sys
 import traceback
 from collections import deque
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from pathlib import Path
 from time import monotonic, time
 from typing import Never
 
 import msgspec
 
+from pilotfish.agent.address import manager_socket
+from pilotfish.agent.bench import Bench, Task
 from pilotfish.agent.confine import Bounds, Execution
 from pilotfish.agent.environment import lane_environment
 from pilotfish.agent.gpus import only_amd
@@ -36,19 +38,19 @@ from pilotfish.agent.outputs import Outputs, Stream
 from pilotfish.agent.processes import be_killed_first, become_subreaper, carry_mark, identify, limit_descriptors
 from pilotfish.agent.scratch import Scratch
 from pilotfish.agent.spawn import Program
+from pilotfish.agent.witness import Witness, reason_of
 from pilotfish.faults import reached
 from pilotfish.model.attempts import AttemptId, LaneState, OutputRef, Report
 from pilotfish.model.jobs import JobSpec
-from pilotfish.model.messages import End, Note, Reports, Started, TakeBack, TakenBack
+from pilotfish.model.messages import End, Note, Started, TakeBack, TakenBack
 from pilotfish.model.quantities import Amount
 from pilotfish.model.resources import Inventory, Slots
 from pilotfish.model.states import Outcome
 from pilotfish.settings import Settings
+from pilotfish.transport.caller import Caller
 
 __all__ = ["Keeper", "Post", "keep"]
 
-_GATHER = 0.01
-"""Seconds for which a report waits for others while there is more to run."""
 _RECONNECT = 0.2
 """Seconds between two attempts to find an agent."""
 _RETRY = 1.0
@@ -72,6 +74,8 @@ class Post(msgspec.Struct, frozen=True, kw_only=True):
     journal: Path
     socket: str
     """Where agents of this node listen, one after the other."""
+    access: Path
+    """The file that tells where the manager is."""
     outputs: Path
     scratch: Path
     inventory: Inventory
@@ -117,26 +121,32 @@ class Keeper:
     def __init__(self, post: Post) -> None:
         """Begin with nothing to run."""
         self._post = post
-        self._journal = Journal(post.journal, post.lane, identify(os.getpid()), post.mark)
         self._outputs = Outputs(post.outputs, post.node, post.lane)
+        journal = Journal(post.journal, post.lane, identify(os.getpid()), post.mark)
+        self._witness = Witness(journal, self._outputs, post.lane, self._send)
         self._scratch = Scratch(post.scratch)
         self._environment = dict(os.environb)
         self._slots: Slots | None = None
+        self._cores: tuple[int, ...] = ()
+        """That this process is bound to; none: it is not."""
         self._specs: dict[int, JobSpec] = {}
         """The job that came last, by its id."""
         self._program: Program | None = None
         """That job on these slots."""
-        self._queue: deque[tuple[AttemptId, tuple[str, ...], Program]] = deque()
-        """Attempts with their row of the array, and what they run."""
+        self._queue: deque[Task] = deque()
+        self._bench = Bench(
+            post.lane,
+            post.mark,
+            self._outputs,
+            kept=self._kept,
+            started=self._send,
+            started_after=post.settings.started_after,
+            line=Caller(lambda: manager_socket(post.access), patience=post.settings.lease),
+        )
+        """Where functions are called."""
         self._running: _Running | None = None
-        self._reports: list[Report] = []
-        """Not recorded by the manager, as far as known."""
-        self._delivered = 0
-        """How many of them have left."""
-        self._deliver_at = math.inf
         self._room_until = 0.0
         self._leaving = False
-        self._complained = False
         self._channel: Channel | None = None
         self._poll = select.poll()
         self._manned = Manned(post.settings.lease, None)
@@ -146,36 +156,85 @@ class Keeper:
         """Run what comes until there is nothing to stay for."""
         self._connect()
         while not self._done():
-            if self._queue:
+            if self._bench.worker is not None or (self._queue and self._queue[0].program.spec.function is not None):
+                self._work()
+            elif self._queue:
                 self._attempt()
             else:
                 self._listen(math.inf)
         self._depart()
 
     def _done(self) -> bool:
-        if self._queue or self._deliver_at < math.inf:
+        if self._queue or not self._bench.idle or self._witness.due < math.inf:
             return False
-        return self._leaving or (self._channel is None and not self._reports)
+        return self._leaving or (self._channel is None and not self._witness.waits)
+
+    # Calls of functions
+
+    def _work(self) -> None:
+        """Make calls, one step: give what waits, hear what has ended. An idle worker stays as long as we do."""
+        bench = self._bench
+        self._give_calls()
+        if bench.idle and (self._queue or self._leaving):
+            bench.dismiss()
+        worker = bench.rings
+        if worker is not None:
+            self._poll.register(worker, select.POLLIN | (select.POLLOUT if worker.unsent else 0))
+        self._listen(min(bench.due, self._outputs.due))
+        if worker is not None:
+            self._poll.unregister(worker)
+        now = monotonic()
+        self._outputs.look(now)
+        for report in bench.look(now):
+            self._tell(report)
+        self._reclaim(bench.orphans())
+
+    def _give_calls(self) -> None:
+        """Give the worker the calls of one program that are next."""
+        calls: list[Task] = []
+        while self._queue and (not calls or self._queue[0].program is calls[0].program):
+            program = self._queue[0].program
+            if program.spec.function is None or not self._bench.accepts(program):
+                break
+            calls.append(self._queue.popleft())
+        if not calls:
+            return
+        try:
+            self._require_room()
+            self._witness.intend(*(task.attempt for task in calls))
+            self._bench.give(calls, self._bounds(calls[0].program, time()), self._cores)
+        except OSError as error:
+            self._reclaim(calls)
+            self._witness.complain(error)
+            self._listen(monotonic() + _RETRY)
+        else:
+            reached("keeper.started")
+
+    def _reclaim(self, tasks: Sequence[Task]) -> None:
+        """These have not begun, and come first again; in a keeper that leaves they never will."""
+        for task in reversed(tasks):
+            self._witness.withdraw(task.attempt)
+            if not self._leaving:
+                self._queue.appendleft(task)
 
     # The life of an attempt
 
     def _attempt(self) -> None:
-        attempt, row, program = self._queue[0]
+        attempt, row, program = self._queue[0].attempt, self._queue[0].row, self._queue[0].program
         started_at = time()
         try:
             self._require_room()
             launch = program.prepare(attempt, row, self._outputs)
-            self._journal.intend(attempt)
-            reached("keeper.intent")
+            self._witness.intend(attempt)
             pid = launch.start()
         except (OSError, ValueError) as error:
-            self._journal.withdraw(attempt)
+            self._witness.withdraw(attempt)
             if isinstance(error, OSError) and error.errno in _SHORTAGES:
-                self._complain(error)
+                self._witness.complain(error)
                 self._listen(monotonic() + _RETRY)
             else:
                 self._queue.popleft()
-                self._tell(_unstarted(attempt, self._post.lane, Outcome.start_failed, started_at, _reason(error)))
+                self._tell(_unstarted(attempt, self._post.lane, Outcome.start_failed, started_at, reason_of(error)))
             return
         self._queue.popleft()
         reached("keeper.started")
@@ -256,45 +315,16 @@ class Keeper:
                 return stream.collect(attempt)
             except OSError as error:
                 if self._leaving or error.errno not in _SHORTAGES:
-                    self._send(Note(f"the output of {attempt} is lost: {_reason(error)}"))
+                    self._send(Note(f"the output of {attempt} is lost: {reason_of(error)}"))
                     return None
-                self._complain(error)
+                self._witness.complain(error)
             self._listen(monotonic() + _RETRY)
 
     # What is told
 
     def _tell(self, report: Report) -> None:
         """Let a report leave soon: at once where nothing else is to be done, else with those that follow."""
-        self._journal.note(report)
-        self._reports.append(report)
-        if not self._queue:
-            self._deliver()
-        elif self._deliver_at == math.inf:
-            self._deliver_at = monotonic() + _GATHER
-
-    def _deliver(self) -> None:
-        """Let reports leave: their outputs on the disk and themselves in the journal, then to the agent."""
-        try:
-            self._outputs.sync()
-            self._journal.flush()
-        except OSError as error:
-            self._complain(error)
-            if not self._leaving:  # then a witness by word is better than none
-                self._deliver_at = monotonic() + _RETRY
-                return
-        else:
-            self._complained = False
-        self._deliver_at = math.inf
-        reached("keeper.journaled")
-        self._send(Reports(tuple(self._reports[self._delivered :])))
-        self._delivered = len(self._reports)
-        reached("keeper.reported")
-
-    def _complain(self, error: OSError) -> None:
-        """Tell people, once, why it does not go on."""
-        if not self._complained:
-            self._complained = True
-            self._send(Note(f"lane {self._post.lane} waits: {_reason(error)}; tried again each second"))
+        self._witness.tell(report, at_once=not self._queue and self._bench.idle)
 
     def _send(self, message: Order) -> None:
         if self._channel is not None:
@@ -306,15 +336,15 @@ class Keeper:
     def _listen(self, until: float) -> None:
         """Wait until then, or until something happens; hear the agent, and do what is due."""
         now = monotonic()
-        until = min(until, self._deliver_at, now + _LONGEST_WAIT)
+        until = min(until, self._witness.due, now + _LONGEST_WAIT)
         if self._channel is None:
             until = min(until, self._connect_at, self._lease_end)
         for descriptor, _ in self._poll.poll(max(0.0, until - now) * 1000):
             if self._channel is not None and descriptor == self._channel.fileno():
                 self._hear(self._channel)
         now = monotonic()
-        if now >= self._deliver_at:
-            self._deliver()
+        if now >= self._witness.due:
+            self._witness.deliver(leaving=self._leaving)
         if self._channel is None:
             if now >= self._lease_end:
                 self._leave(f"there was no manager for {self._manned.lease:g} s")
@@ -347,10 +377,7 @@ class Keeper:
             case Work():
                 self._take(message)
             case Recorded(count):
-                del self._reports[:count]
-                self._delivered -= count
-                with contextlib.suppress(OSError):  # a long journal does no harm
-                    self._journal.trim(self._reports)
+                self._witness.recorded(count)
             case TakeBack(_, attempts):
                 self._give_back(frozenset(attempts))
             case End():
@@ -369,7 +396,8 @@ class Keeper:
             program = self._program = Program(start.job, self._specs[start.job], self._lane(start.slots), start.slots)
         for place, position in enumerate(range(start.lo, start.hi)):
             attempt = AttemptId(start.job, position, start.number, start.epoch)
-            self._queue.append((attempt, work.rows[place] if work.rows else (), program))
+            row, arguments = work.rows[place] if work.rows else (), start.calls[place] if start.calls else b""
+            self._queue.append(Task(attempt, row, program, arguments))
 
     def _lane(self, slots: Slots) -> dict[bytes, bytes]:
         """The environment of attempts on these slots."""
@@ -379,34 +407,44 @@ class Keeper:
     def _occupy(self, slots: Slots) -> None:
         """Bind this process, and so the tasks to come, to its cores."""
         self._slots = slots
-        if self._post.inventory.pinned:
-            os.sched_setaffinity(0, slots.cores or self._post.inventory.cores)
+        self._cores = (slots.cores or self._post.inventory.cores) if self._post.inventory.pinned else ()
+        if self._cores:
+            os.sched_setaffinity(0, self._cores)
 
     def _give_back(self, wanted: Container[AttemptId]) -> None:
-        back = [entry for entry in self._queue if entry[0] in wanted]
-        for entry in back:
-            self._queue.remove(entry)
-        with contextlib.suppress(OSError):  # only what was withdrawn may wait there
-            self._journal.flush()
-        self._send(TakenBack(self._post.lane, tuple(attempt for attempt, _, _ in back)))
+        if any(attempt in wanted for attempt in self._bench.attempts):
+            self._reclaim(self._bench.take_back())
+        back = [task for task in self._queue if task.attempt in wanted]
+        self._queue = deque(task for task in self._queue if task.attempt not in wanted)
+        self._witness.flush()
+        self._send(TakenBack(self._post.lane, tuple(task.attempt for task in back)))
 
     def _end(self, order: End) -> None:
         reason = _ORDERED.get(order.outcome, "")
         if self._running is not None and self._running.attempt == order.attempt:
             self._running.execution.end(order.outcome, reason, monotonic(), hard=order.hard)
             return
-        for entry in self._queue:
-            if entry[0] == order.attempt:
-                self._queue.remove(entry)
+        if order.attempt in self._bench.attempts:
+            self._reclaim(self._bench.take_back())
+        if order.attempt == self._bench.running:
+            self._bench.end(order.outcome, reason, hard=order.hard)
+            return
+        for task in self._queue:
+            if task.attempt == order.attempt:
+                self._queue.remove(task)
                 self._tell(_unstarted(order.attempt, self._post.lane, order.outcome, 0.0, reason))
                 return
 
     def _leave(self, reason: str) -> None:
         """Run nothing more, end what runs, and go."""
         self._leaving = True
+        self._reclaim(self._bench.take_back())
+        self._witness.flush()
         self._queue.clear()
         if self._running is not None:
             self._running.execution.end(Outcome.interrupted, reason, monotonic())
+        elif self._bench.running is not None:
+            self._bench.end(Outcome.interrupted, reason, hard=False)
 
     # Coming and going
 
@@ -429,7 +467,7 @@ class Keeper:
         self._await(self._channel)
 
     def _introduction(self) -> Introduction:
-        attempts = [attempt for attempt, _, _ in self._queue]
+        attempts = [*self._bench.attempts, *(task.attempt for task in self._queue)]
         started_at = None
         if self._running is not None:
             attempts.insert(0, self._running.attempt)
@@ -438,28 +476,23 @@ class Keeper:
         return Introduction(
             journal=self._post.journal.name,
             state=LaneState(self._post.lane, slots, tuple(attempts), started_at),
-            reports=tuple(self._reports[: self._delivered]),
+            reports=self._witness.delivered,
             inventory=self._post.inventory,
         )
 
     def _depart(self) -> None:
         """Leave nothing behind but what must still be told."""
+        while self._bench.worker is not None:
+            self._work()
         until = monotonic() + self._post.settings.grace
         while self._channel is not None and self._channel.unsent and monotonic() < until:
             self._listen(until)
         self._outputs.close()
         self._scratch.remove()
-        if not self._reports:
+        if not self._witness.waits:
             remove_journal(self._post.journal)
 
 
 def _unstarted(attempt: AttemptId, lane: int, outcome: Outcome, started_at: float, reason: str) -> Report:
     """The report of an attempt that never became a process."""
     return Report(attempt, lane, outcome, 0, started_at, time(), 0.0, 0, reason=reason)
-
-
-def _reason(error: Exception) -> str:
-    """What to tell people of an error: the thing and what is wrong with it."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
-    return str(error)

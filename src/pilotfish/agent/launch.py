@@ -29,24 +29,33 @@ _MOST_DEATHS = 5
 class AgentProcess:
     """The local agent as its parent sees it."""
 
-    def __init__(self, config: AgentConfig) -> None:
-        """Fork the agent. Call while this process has one thread."""
+    def __init__(self, config: AgentConfig, *, fork: bool = True) -> None:
+        """Fork the agent, while this process has one thread; without `fork`, `go` starts a new interpreter."""
         self._config = config
         self._started_at = math.inf
         self._deaths = 0
         """Agents that ended in a bad way since one was connected."""
+        self._pid: int | None = None
+        self._writing: int | None = None
+        if fork:
+            self._fork()
+
+    def _fork(self) -> None:
         reading, self._writing = os.pipe()
-        self._pid: int | None = os.fork()
+        self._pid = os.fork()
         if self._pid == 0:
             os.close(self._writing)
-            _wait_and_serve(reading, config)
+            _wait_and_serve(reading, self._config)
         os.close(reading)
 
     def go(self) -> None:
-        """Let the forked agent begin: the manager can be reached now."""
+        """Let the agent begin: the manager can be reached now."""
         self._started_at = time.time()
-        os.write(self._writing, b"go")
-        os.close(self._writing)
+        if self._writing is None:
+            self._spawn()
+        else:
+            os.write(self._writing, b"go")
+            os.close(self._writing)
 
     def supervise(self, *, connected: bool, now: float) -> str | None:
         """Start an agent where none is connected and none of ours lives; what a person should know of the last one.
@@ -60,9 +69,12 @@ class AgentProcess:
             raise UnavailableError(f"the agent of this machine ended {self._deaths} times in a row: {note}")
         if not connected and self._pid is None and now >= self._started_at + _BETWEEN_STARTS:
             self._started_at = now
-            command = [sys.executable, "-m", "pilotfish.agent", msgspec.json.encode(self._config).decode()]
-            self._pid = os.posix_spawn(sys.executable, command, os.environ)
+            self._spawn()
         return note
+
+    def _spawn(self) -> None:
+        command = [sys.executable, "-m", "pilotfish.agent", msgspec.json.encode(self._config).decode()]
+        self._pid = os.posix_spawn(sys.executable, command, os.environ)
 
     def _last_words(self) -> str | None:
         """Notice that our agent has ended; None where it lives, or ended because the node is taken."""

@@ -83,6 +83,11 @@ class Outputs:
             return out, self.err.lean_on(out)
         return out, self.err.open(stderr, limit)
 
+    @property
+    def replaced(self) -> bool:
+        """True where what was opened last has become a file of its own: whoever writes on writes into that."""
+        return self.out.replaced or self.err.replaced
+
     def look(self, now: float) -> None:
         """Cut what is beyond the limit, if that is due."""
         if now >= self.due:
@@ -188,6 +193,11 @@ class Stream:
         if self._descriptor < 0:
             self._descriptor = os.open(self._live, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o666)
         return self._descriptor
+
+    @property
+    def replaced(self) -> bool:
+        """True where the live file has become that of a long output."""
+        return self._descriptor < 0
 
     def lean_on(self, other: int) -> int:
         """Let the next attempt write to the other stream's file: nothing is collected here."""

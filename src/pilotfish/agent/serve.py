@@ -8,22 +8,14 @@ import sys
 import traceback
 from pathlib import Path
 
-import msgspec
-
+from pilotfish.agent.address import manager_socket
 from pilotfish.agent.agent import Agent
 from pilotfish.agent.config import AgentConfig
 from pilotfish.agent.processes import close_descriptors
-from pilotfish.errors import PilotfishError, UnavailableError
-from pilotfish.transport.base import Connection
+from pilotfish.errors import PilotfishError
 from pilotfish.transport.local import connect
 
 __all__ = ["serve"]
-
-
-class _Address(msgspec.Struct, frozen=True):
-    """What the access file of a campaign tells, as far as an agent needs it."""
-
-    socket: str
 
 
 def serve(config: AgentConfig) -> int:
@@ -41,7 +33,7 @@ def serve(config: AgentConfig) -> int:
         sys.stderr.write(f"pilotfish: the agent cannot write to {config.log}: {error.strerror}\n")
         return 70
     try:
-        Agent(config, lambda: _manager(config.access)).serve()
+        Agent(config, lambda: connect(manager_socket(config.access))).serve()
     except PilotfishError as error:
         sys.stderr.write(f"agent {os.getpid()}: {error}\n")
         return error.exit_code
@@ -61,12 +53,3 @@ def _redirect(log: Path) -> None:
         os.dup2(descriptor, stream)
     os.close(null)
     os.close(file)
-
-
-def _manager(access: Path) -> Connection:
-    """Connect to the manager where its campaign says that it is. Raises UnavailableError."""
-    try:
-        address = msgspec.json.decode(access.read_bytes(), type=_Address)
-    except (FileNotFoundError, msgspec.DecodeError) as error:
-        raise UnavailableError(f"{access} does not tell where the manager is") from error
-    return connect(Path(address.socket))

@@ -16,7 +16,9 @@ import msgspec
 from pilotfish.agent.commands import SHELL, command_of
 from pilotfish.agent.environment import encoded
 from pilotfish.agent.outputs import Outputs
+from pilotfish.errors import InternalError
 from pilotfish.formats.placeholders import Template, task_values
+from pilotfish.functions.wire import Assignment
 from pilotfish.model.attempts import AttemptId
 from pilotfish.model.jobs import JobSpec
 from pilotfish.model.resources import Slots
@@ -88,9 +90,24 @@ class Program:
         self._stderr = None if spec.stderr is None else Template.compile(spec.stderr, quoted=False)
         own = {"PILOTFISH_JOB": str(job), "PILOTFISH_NAME": spec.name}
         self._wanted = encoded(spec.env)
-        self._environment = {**environment, **encoded(own), **self._wanted}
+        self._environment: dict[bytes, bytes] = {**environment, **encoded(own), **self._wanted}
         self._paths: dict[str, str] = {}
         """Programs by name, as found on the task's PATH."""
+
+    def assignment(self, cores: tuple[int, ...]) -> Assignment:
+        """What a worker must know to call the job's function, bound to these cores."""
+        if self.spec.function is None:
+            raise InternalError(f"{self.spec.name} is not a function")
+        return Assignment(
+            job=self._job,
+            name=self.spec.name,
+            function=self.spec.function,
+            slots=self.slots,
+            cores=cores,
+            time=self.spec.time,
+            cwd=self.spec.cwd,
+            env=self._environment,
+        )
 
     def prepare(self, attempt: AttemptId, row: tuple[str, ...], outputs: Outputs) -> Launch:
         """Make all ready for the attempt, which runs next. Raises OSError naming what is missing.

@@ -84,10 +84,16 @@ class Inquiry:
         """What a wish has come to; it is durable then."""
         return self._ask(WISH, msgspec.to_builtins(wish), Done)
 
-    def _ask(self, name: str, arguments: dict[str, Any], shape: type[_T]) -> _T:
+    def ask_living(self, name: str, arguments: dict[str, Any], shape: type[_T]) -> _T | None:
+        """What the manager that lives answers; None where none does."""
+        return self._ask(name, arguments, shape | None, living=True)  # type: ignore[arg-type] # a union is no type
+
+    def _ask(self, name: str, arguments: dict[str, Any], shape: type[_T], *, living: bool = False) -> _T:
         deadline = time.monotonic() + _PATIENCE
         while True:
             source = self._source = self._source or _reach(self.folder, deadline)
+            if living and not self.live:
+                return msgspec.convert(None, shape)
             try:
                 value = source.answer(name, arguments)
             except _GoneError:

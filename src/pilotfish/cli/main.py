@@ -14,6 +14,7 @@ __all__ = ["COMMANDS", "LATER", "entry", "main"]
 COMMANDS = {
     "run": ("pilotfish.cli.run", "run a job file, or one command, to its end"),
     "map": ("pilotfish.cli.map", "run one command for each argument, as GNU parallel does"),
+    "submit": ("pilotfish.cli.submit", "put a job of a Python class into a queue, and run that"),
     "tasks": ("pilotfish.cli.tasks", "list tasks: state, outcome, time, memory"),
     "show": ("pilotfish.cli.show", "show all that is known of a job or a task"),
     "logs": ("pilotfish.cli.logs", "print what tasks wrote"),
@@ -28,11 +29,11 @@ COMMANDS = {
 }
 """Name, and its module with one line of help. A module offers ``configure(parser)`` and ``run(arguments) -> int``."""
 
-_TAKE_COMMAND = frozenset({"completion", "map", "run"})
+_TAKE_COMMAND = frozenset({"completion", "map", "run", "submit"})
 """Those to whom ``--`` means: what follows is a command of the user's, in `arguments.command`."""
 
 LATER = (
-    "agent", "alloc", "config", "doctor", "import", "jobs", "nodes", "report", "serve", "simulate", "submit", "top",
+    "agent", "alloc", "config", "doctor", "import", "jobs", "nodes", "report", "serve", "simulate", "top",
     "wait",
 )  # fmt: skip
 """Commands of the specification that this release refuses."""

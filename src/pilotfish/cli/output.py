@@ -5,13 +5,14 @@ What belongs here: layout of what any command prints. What must not: words (:mod
 
 import os
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
 from pilotfish.model.states import FINAL, TaskState
 
-__all__ = ["fields", "note_unattended", "paint", "print_json", "table"]
+__all__ = ["fields", "note_unattended", "paint", "print_json", "print_line", "say_submitted", "table"]
 
 _COLOURS = {
     "succeeded": "32",
@@ -67,6 +68,21 @@ def print_json(value: object) -> None:
         sys.stdout.write(f"[\n{text}\n]\n" if value else "[]\n")
     else:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(value)).decode() + "\n")
+
+
+def print_line(event: str, fields: Mapping[str, Any]) -> None:
+    """One line of JSON on stdout, at once: something that has happened."""
+    sys.stdout.write(msgspec.json.encode({"event": event, **fields}).decode() + "\n")
+    sys.stdout.flush()
+
+
+def say_submitted(name: str, *, as_json: bool) -> None:
+    """The name of a task that is in a queue now, alone on a line of stdout."""
+    if as_json:
+        print_line("submitted", {"task": name})
+    else:
+        sys.stdout.write(f"{name}\n")
+        sys.stdout.flush()
 
 
 def note_unattended(states: Collection[str], *, live: bool) -> None:

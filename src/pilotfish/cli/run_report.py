@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from pilotfish.agent.outputs import StreamName, live_output
+from pilotfish.cli.output import print_line
 from pilotfish.manager.campaigns import DEFAULT_STORE
 from pilotfish.manager.intake import Plan
 from pilotfish.manager.start import Campaign
@@ -60,7 +61,7 @@ def say_plan(plan: Plan, *, as_json: bool) -> None:
     if as_json:
         numbers = msgspec.structs.asdict(plan)
         del numbers["changes"]
-        _line("plan", numbers)
+        print_line("plan", numbers)
     else:
         sys.stderr.write(f"{plural(plan.total, 'task')}: {plan_words(plan)}\n")
         sys.stderr.flush()
@@ -76,11 +77,6 @@ def command_code(settle: Settle | None) -> int:
     return 128 + report.code if report.outcome is Outcome.signalled else _CODES.get(report.outcome, 1)
 
 
-def _line(event: str, fields: Mapping[str, Any]) -> None:
-    sys.stdout.write(msgspec.json.encode({"event": event, **fields}).decode() + "\n")
-    sys.stdout.flush()
-
-
 def run_code(totals: Mapping[TaskState, int], *, interrupted: bool) -> int:
     """What ``run FILE`` returns, given the number of tasks in each state at its end."""
     if interrupted and any(totals[state] for state in TaskState if state not in FINAL):
@@ -93,11 +89,11 @@ def run_code(totals: Mapping[TaskState, int], *, interrupted: bool) -> int:
 class Closing:
     """What is said at the end of a run: a summary, or with ``--json`` a line."""
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
-        """The run begins now."""
+    def __init__(self, arguments: argparse.Namespace, command: str = "run") -> None:
+        """The run begins now; `command`, with the words of `arguments.files`, is what runs the rest."""
         self._json = bool(arguments.json)
         self._place = "" if arguments.store == DEFAULT_STORE else f" --store {quote(arguments.store)}"
-        self._again = self.command("run", arguments.files)
+        self._again = self.command(command, arguments.files)
         self._began = time.time()
 
     def command(self, name: str, words: Iterable[str]) -> str:
@@ -114,7 +110,7 @@ class Closing:
         """
         seconds = time.time() - self._began
         if self._json:
-            _line("end", {"counts": {state.name: totals[state] for state in TaskState}, "seconds": seconds})
+            print_line("end", {"counts": {state.name: totals[state] for state in TaskState}, "seconds": seconds})
             return
         first = failures() if totals[TaskState.failed] else []
         sys.stderr.write(summary(totals, first, seconds=seconds, again=self._again, place=self._place) + "\n")
@@ -148,10 +144,10 @@ class Idle:
 class RunReport:
     """An observer of one campaign: it speaks on stderr, or with ``--json`` on stdout."""
 
-    def __init__(self, campaign: Campaign, arguments: argparse.Namespace) -> None:
-        """Begin to measure; nothing is said yet."""
+    def __init__(self, campaign: Campaign, arguments: argparse.Namespace, command: str = "run") -> None:
+        """Begin to measure; nothing is said yet. `command` as in `Closing`."""
         self._campaign, self._json = campaign, bool(arguments.json)
-        self._closing = Closing(arguments)
+        self._closing = Closing(arguments, command)
         self._progress: Progress | None = None
         self._idle = Idle(campaign.scheduler)
 
@@ -166,16 +162,16 @@ class RunReport:
                 line = {"task": task_name(jobs[attempt.job], attempt.position), "attempt": attempt.number}
                 line |= {"state": change.state.name, "outcome": report.outcome.value, "code": report.code}
                 line |= {"started_at": report.started_at, "ended_at": report.ended_at, "reason": report.reason}
-                _line("attempt", line)
+                print_line("attempt", line)
             elif isinstance(change, Finish):
                 for position in range(change.lo, change.hi):
                     line = {"task": task_name(jobs[change.job], position), "state": change.state.name}
-                    _line("task", line | {"reason": change.reason})
+                    print_line("task", line | {"reason": change.reason})
 
     def note(self, text: str) -> None:
         """Pass something on that a person should read."""
         if self._json:
-            _line("note", {"text": text})
+            print_line("note", {"text": text})
         elif self._progress is not None:
             self._progress.note(f"pilotfish: {text}")
 

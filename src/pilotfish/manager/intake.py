@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from pilotfish.errors import UserError
 from pilotfish.formats.fingerprint import Match, known, matches
 from pilotfish.model.changes import Change, Finish, Forget, Hold, Kept, Revive, Snapshot, Submit
 from pilotfish.model.jobs import Job, JobSpec, Span, When
@@ -52,7 +53,16 @@ def plan(specs: Sequence[JobSpec], snapshot: Snapshot, *, next_id: int, now: flo
         now: when the submission happens, in seconds since 1970.
         keep_failed: what failed is left, and with it what was skipped for that.
 
+    Raises:
+        UserError: the campaign is that of a Python session, whose jobs no file can tell.
+
     """
+    calling = next((submit.job.spec for submit in snapshot.submits if submit.job.spec.function is not None), None)
+    if calling is not None:
+        raise UserError(
+            f"the campaign is a Python session's: its job `{calling.name}` calls functions. Give the job file another "
+            "`name`, or put the session's work away with --fresh"
+        )
     intake = _Intake(snapshot, next_id, now, keep_failed=keep_failed)
     for spec in dependencies_first(specs):
         intake.take(spec)

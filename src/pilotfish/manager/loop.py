@@ -7,18 +7,20 @@ the change that it stands for is durable; nothing is acknowledged before it is r
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
 from pilotfish import __version__
 from pilotfish.errors import PilotfishError
 from pilotfish.faults import reached
+from pilotfish.functions import family, line
 from pilotfish.manager.notify import Observer
+from pilotfish.manager.offspring import Offspring
 from pilotfish.manager.peers import Peer, messages_for
-from pilotfish.model.changes import Cancel, Change, Finish, Grant, Hold, Release, Revive, Settle, Snapshot
+from pilotfish.manager.talk import Talk
+from pilotfish.model.changes import Cancel, Change, Finish, Grant, Grow, Hold, Release, Revive, Settle, Snapshot
 from pilotfish.model.events import (
-    CloseLane,
     Command,
     Draining,
     Ended,
@@ -33,6 +35,7 @@ from pilotfish.model.events import (
     WakeAt,
     Woken,
 )
+from pilotfish.model.jobs import Span
 from pilotfish.model.messages import (
     Answer,
     Ask,
@@ -40,6 +43,7 @@ from pilotfish.model.messages import (
     Hello,
     Message,
     Note,
+    Progressed,
     Refusal,
     Reports,
     Started,
@@ -47,6 +51,7 @@ from pilotfish.model.messages import (
     TakenBack,
     Welcome,
 )
+from pilotfish.model.states import FINAL
 from pilotfish.scheduler.engine import Scheduler
 from pilotfish.settings import Settings
 from pilotfish.store.base import Store
@@ -57,6 +62,10 @@ __all__ = ["Manager"]
 
 _LONGEST_WAIT = 0.5
 """Seconds between two looks at the observer and at leases when nothing happens."""
+
+
+def _ignore(_progress: Progressed) -> None:
+    """Nobody watches."""
 
 
 class _Batch(msgspec.Struct):
@@ -80,6 +89,9 @@ class Manager:
         answer: answers a client's question by name, or grants its wish through the function that it is given, which
             lets an event happen; raises PilotfishError to refuse it, before any such event. The answer leaves when
             all that was decided until then is durable.
+        inbox: asked each turn what this process itself wants to happen.
+        progressed: is told by running tasks how far they have come.
+        new_job: a number for a job that tasks submit; None: the first that is free in the store.
 
     """
 
@@ -92,19 +104,27 @@ class Manager:
         settings: Settings,
         observer: Observer,
         answer: Callable[[Ask, float, Callable[[Event], Sequence[Command]]], object],
+        inbox: Callable[[], Iterable[Event]] = tuple,
+        progressed: Callable[[Progressed], None] = _ignore,
+        new_job: Callable[[], int] | None = None,
     ) -> None:
         """Connect the parts; nothing happens before `run`."""
         self._store, self._scheduler, self._listener = store, scheduler, listener
-        self._settings, self._observer, self._answer = settings, observer, answer
+        self._settings, self._observer, self._answer, self._inbox = settings, observer, answer, inbox
+        self._progressed = progressed
         self._peers: dict[Connection, Peer] = {}
         self._agents: dict[str, Peer] = {}
         self._absent: dict[str, float] = {}
         """Nodes that hold grants and are not connected, with the end of their lease."""
+        self._calls: dict[int, dict[int, bytes]] = {}
+        """Arguments of calls that have not ended, by job and position."""
         self._changes: list[Change] = []
         self._sends: list[tuple[Peer, Command | Answer]] = []
         self._heard: dict[Peer, int] = {}
         self._batches: deque[_Batch] = deque()
         self._ticket = 0
+        self._talk = Talk(store.epoch, self._record)
+        self._offspring = Offspring(scheduler, store, self._talk, record=self._record, new_job=new_job)
         self._wake_at: float | None = None
         self._wish: tuple[Draining, str] | None = None
         self._draining = False
@@ -127,22 +147,28 @@ class Manager:
         self._tell(Limited(dict(limits)), now)
         for grant in snapshot.grants:
             self._absent[grant.node] = now + self._settings.lease
+        self._talk.restore(snapshot.values)
         self._tell(Restored(snapshot), now)
+        for job in [submit.job for submit in snapshot.submits if submit.job.spec.function is not None]:
+            states = self._scheduler.states(job.id)
+            calls = self._store.calls(job.id).items()
+            self._calls[job.id] = {position: one for position, one in calls if states[position] not in FINAL}
 
     def drain(self, wish: Draining, why: str) -> None:
         """Ask for a drain; may be called from a signal handler, takes effect in the next turn, when `why` is noted."""
         self._wish = wish, why
         self._listener.wake()
 
-    def run(self, supervise: Callable[[float], str | None]) -> None:
-        """Work until every task is final, or until nothing runs any more while draining.
+    def run(self, supervise: Callable[[float], str | None], stays: Callable[[], bool] = bool) -> None:
+        """Work until every task is final and none may come, or until nothing runs any more while draining.
 
         Args:
             supervise: called each turn with the time; starts the local agent where one is missing, and returns
                 what a person should know of it.
+            stays: whether more tasks may come from the inbox; by default none.
 
         """
-        while not self._finished():
+        while stays() or not self._finished():
             now = time.time()
             note = supervise(now)
             if note is not None:
@@ -170,6 +196,8 @@ class Manager:
                 self._gone(connection, now)
             else:
                 self._hear(connection, frames, now)
+        for event in self._inbox():
+            self._tell(event, now)
         self._see_to_time(now)
         self._commit()
         self._do_what_is_durable()
@@ -203,16 +231,27 @@ class Manager:
             case Note(text=text):
                 self._observer.note(text if peer.node is None else f"{peer.node}: {text}")
             case Ask():
-                try:
-                    answer = Answer(self._answer(message, now, lambda event: self._tell(event, now)))
-                except PilotfishError as error:
-                    peer.link.send(Refusal(str(error), error.exit_code))
-                else:
-                    self._sends.append((peer, answer))
+                self._respond(peer, message, now)
+            case Progressed():
+                self._progressed(message)
             case Started():
                 pass  # known by its grant; the keeper's journal knows when
             case _:
                 self._refuse(peer, f"a {type(message).__name__} is not expected here")
+
+    def _respond(self, peer: Peer, ask: Ask, now: float) -> None:
+        def reply(value: object) -> None:
+            self._sends.append((peer, Answer(value)))
+
+        try:
+            if ask.name in line.VALUE_QUESTIONS:
+                self._talk.hear(peer, ask.name, ask.arguments, reply)
+            elif ask.name in family.FAMILY_QUESTIONS:
+                reply(self._offspring.hear(ask.name, ask.arguments, lambda event: self._tell(event, now)))
+            else:
+                reply(self._answer(ask, now, lambda event: self._tell(event, now)))
+        except PilotfishError as error:
+            peer.link.send(Refusal(str(error), error.exit_code))
 
     def _welcome(self, peer: Peer, hello: Hello, now: float) -> None:
         if hello.version != __version__:
@@ -244,6 +283,7 @@ class Manager:
     def _drop(self, peer: Peer) -> None:
         self._peers.pop(peer.connection, None)
         self._heard.pop(peer, None)
+        self._talk.forget(peer)
         if peer.node is not None and self._agents.get(peer.node) is peer:
             del self._agents[peer.node]
         peer.connection.close()
@@ -278,11 +318,37 @@ class Manager:
             if isinstance(command, WakeAt):
                 self._wake_at = command.time
                 continue
-            if isinstance(command, Grant | Settle | Finish | Release | Revive | Hold | Cancel):
+            if isinstance(command, Grow):
+                self._calls.setdefault(command.job, {}).update(enumerate(command.calls, command.lo))
+            elif isinstance(command, Settle | Finish) and command.state in FINAL and self._calls:
+                self._forget_calls(command)
+            if isinstance(command, Grow | Grant | Settle | Finish | Release | Revive | Hold | Cancel):
                 self._changes.append(command)
-            if isinstance(command, Grant | Retract | Kill | CloseLane) and command.node in self._agents:
+            if isinstance(command, Grant | Retract | Kill) and command.node in self._agents:
                 self._sends.append((self._agents[command.node], command))
         return commands
+
+    def _forget_calls(self, end: Settle | Finish) -> None:
+        """The arguments of calls that have ended are needed no more."""
+        self._offspring.ended(end)
+        if isinstance(end, Settle):
+            self._calls.get(end.report.attempt.job, {}).pop(end.report.attempt.position, None)
+        elif end.job in self._calls:
+            for position in range(end.lo, end.hi):
+                self._calls[end.job].pop(position, None)
+
+    def _arguments(self, grant: Grant) -> tuple[bytes, ...]:
+        """Of the calls that are granted; none of a job that makes no calls."""
+        calls = self._calls.get(grant.job)
+        if calls is None:
+            return ()
+        span = range(grant.lo, grant.hi)
+        if not calls.keys() >= set(span):  # they had ended, and are wanted again
+            calls.update(self._store.calls(grant.job, Span(grant.lo, grant.hi)))
+        return tuple([calls[position] for position in span])
+
+    def _record(self, change: Change) -> None:
+        self._changes.append(change)
 
     def _commit(self) -> None:
         if self._changes:
@@ -301,7 +367,7 @@ class Manager:
                 # An agent that has connected anew meanwhile has told what it holds, and the scheduler has
                 # drawn its conclusions: what was meant for the old connection must not reach the new one.
                 if self._peers.get(peer.connection) is peer:
-                    peer.link.send(*messages_for(peer, command, self._scheduler.jobs))
+                    peer.link.send(*messages_for(peer, command, self._scheduler.jobs, self._arguments))
             for peer, upto in batch.acknowledge:
                 peer.link.handled(upto)
             if batch.changes:

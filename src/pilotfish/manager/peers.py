@@ -1,11 +1,11 @@
 """The other ends of the manager's connections: each an agent, a client, or not yet known."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pilotfish.model.changes import Grant
-from pilotfish.model.events import CloseLane, Command, Kill, Retract
+from pilotfish.model.events import Command, Kill, Retract
 from pilotfish.model.jobs import Job
-from pilotfish.model.messages import Answer, Close, Describe, End, Message, Start, TakeBack
+from pilotfish.model.messages import Answer, Describe, End, Message, Start, TakeBack
 from pilotfish.transport.base import Connection
 from pilotfish.transport.link import Link
 
@@ -31,19 +31,27 @@ class Peer:
             self.connection.send(frame)
 
 
-def messages_for(peer: Peer, command: Command | Answer, jobs: Mapping[int, Job]) -> list[Message]:
-    """What a peer is told so that a command of the scheduler happens; the job's body comes with its first start."""
+def messages_for(
+    peer: Peer, command: Command | Answer, jobs: Mapping[int, Job], arguments: Callable[[Grant], tuple[bytes, ...]]
+) -> list[Message]:
+    """What a peer is told so that a command of the scheduler happens; the job's body comes with its first start.
+
+    Args:
+        peer: that is told.
+        command: of the scheduler.
+        jobs: by id.
+        arguments: tells those of granted calls, none of other jobs.
+
+    """
     match command:
         case Grant(lane=lane, slots=slots, job=job, lo=lo, hi=hi, number=number, epoch=epoch):
             body = [] if job in peer.described else [Describe(job, jobs[job].spec)]
             peer.described.add(job)
-            return [*body, Start(lane, slots, job, lo, hi, number, epoch)]
+            return [*body, Start(lane, slots, job, lo, hi, number, epoch, arguments(command))]
         case Retract(lane=lane, attempts=attempts):
             return [TakeBack(lane, attempts)]
         case Kill(lane=lane, attempt=attempt, outcome=outcome, hard=hard):
             return [End(lane, attempt, outcome, hard)]
-        case CloseLane(lane=lane):
-            return [Close(lane)]
         case Answer():
             return [command]
         case _:

@@ -18,10 +18,12 @@ from pilotfish.manager import campaigns
 from pilotfish.manager.intake import Plan, plan
 from pilotfish.manager.loop import Manager
 from pilotfish.manager.notify import Observer
-from pilotfish.model.changes import Snapshot
+from pilotfish.manager.offspring import job_for
+from pilotfish.model.changes import Grow, Snapshot, Submit
 from pilotfish.model.events import Command, Draining, Event
-from pilotfish.model.jobs import JobSpec
+from pilotfish.model.jobs import Job, JobSpec, task_name
 from pilotfish.model.messages import Ask
+from pilotfish.model.states import FINAL
 from pilotfish.runtime import runtime_folder
 from pilotfish.scheduler.engine import Scheduler
 from pilotfish.settings import Settings
@@ -29,7 +31,7 @@ from pilotfish.store.database import make_folder
 from pilotfish.store.sqlite import SqliteStore
 from pilotfish.transport.local import LocalListener
 
-__all__ = ["Campaign", "LocalAgent", "plan_of_new", "spare_collector"]
+__all__ = ["Campaign", "LocalAgent", "make_campaign", "plan_of_new", "spare_collector"]
 
 _COLLECT_AFTER = 100_000
 """Objects more than were freed; by default 700, which with 100,000 jobs costs a third of all deciding."""
@@ -47,7 +49,8 @@ def plan_of_new(specs: Sequence[JobSpec]) -> Plan:
     return plan(specs, Snapshot(submits=(), tasks=(), finishes=(), grants=()), next_id=1, now=time.time())
 
 
-def _make(folder: Path) -> None:
+def make_campaign(folder: Path) -> None:
+    """Make the folder of a campaign where it is missing. Raises UserError where nothing can be written there."""
     try:
         try:
             make_folder(folder)
@@ -92,7 +95,7 @@ class Campaign:
         self._settings = settings
         self._listener: LocalListener | None = None
         fresh &= folder.exists()
-        _make(folder)
+        make_campaign(folder)
         if fresh:
             with closing(SqliteStore(folder)):
                 campaigns.archive(folder)
@@ -114,6 +117,35 @@ class Campaign:
             self.store.commit(accepted.changes)
             self.store.flush()
             self._snapshot = self.store.load()
+
+    def enqueue(self, spec: JobSpec, call: bytes) -> tuple[int, int]:
+        """Make a call durable, and load the queue that it makes; its job and position.
+
+        An equal one that an earlier run has left unfinished is taken instead: whoever asks again wants that to go on.
+        """
+        from pilotfish.manager.records import Records
+
+        found = job_for(spec, [submit.job for submit in self.store.current()])
+        changes: list[Submit | Grow] = []
+        if isinstance(found, int):
+            states = Records(self.store).states(found)
+            for position, known in self.store.calls(found).items():
+                if known == call and states[position] not in FINAL:
+                    return found, position
+            job, position = found, len(states)
+        else:
+            job = 1 + max((submit.job.id for submit in self.store.submits()), default=0)
+            position = 0
+            changes.append(Submit(Job(job, found, (), time.time())))
+        self.store.commit([*changes, Grow(job, position, (call,))])
+        self.store.flush()
+        self._snapshot = self.store.load()
+        return job, position
+
+    def name(self, job: int, position: int) -> str:
+        """Of a task of a current job, as users call it."""
+        jobs = {submit.job.id: submit.job for submit in self.store.current()}
+        return task_name(jobs[job], position)
 
     def run(self, observer: Observer, agent: LocalAgent, limits: Mapping[str, int]) -> None:
         """Work until the campaign is done or drained; `limits` are the named ones of its queue."""

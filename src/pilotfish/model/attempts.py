@@ -48,6 +48,10 @@ class Report(msgspec.Struct, frozen=True, array_like=True):
     stderr: OutputRef | None = None
     reason: str = ""
     """For people, where the outcome alone does not say it."""
+    result: bytes = b""
+    """What a call returned, or raised where the code is 1; packed. Empty for commands, and where it did not end."""
+    defer: float = 0.0
+    """Of `deferred`: seconds after which it wants to run again."""
 
     @property
     def succeeded(self) -> bool:

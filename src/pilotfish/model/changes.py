@@ -17,9 +17,11 @@ __all__ = [
     "Finish",
     "Forget",
     "Grant",
+    "Grow",
     "Hold",
     "Kept",
     "Part",
+    "Put",
     "Release",
     "Revive",
     "Settle",
@@ -85,6 +87,16 @@ class Release(msgspec.Struct, frozen=True):
     epoch: int
 
 
+class Grow(msgspec.Struct, frozen=True):
+    """Calls of its function are added to a job: so many more tasks."""
+
+    job: int
+    lo: int
+    """The position of the first of them: how many calls there were."""
+    calls: tuple[bytes, ...]
+    """Their arguments, packed."""
+
+
 class Settle(msgspec.Struct, frozen=True):
     """An attempt has ended, and what that makes of its task."""
 
@@ -139,7 +151,17 @@ class Forget(msgspec.Struct, frozen=True):
     job: int
 
 
-Change = Submit | Grant | Release | Settle | Finish | Revive | Hold | Cancel | Forget
+class Put(msgspec.Struct, frozen=True):
+    """What tasks tell each other: the value of a key."""
+
+    key: str
+    value: int | float | bytes | None
+    """A number, or what only tasks unpack; None: the key is there no more."""
+    version: int
+    """Higher than that of every earlier change."""
+
+
+Change = Submit | Grow | Grant | Release | Settle | Finish | Revive | Hold | Cancel | Forget | Put
 """Whatever a store can be asked to remember."""
 
 
@@ -166,7 +188,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     """Everything that a new manager must know of the current jobs; forgotten ones are left out."""
 
     submits: tuple[Submit, ...]
-    """By ascending job id."""
+    """By ascending job id; of jobs that have grown, with all their calls."""
     tasks: tuple[TaskRecord, ...]
     finishes: tuple[Finish, ...]
     grants: tuple[Grant, ...]
@@ -179,6 +201,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """By job, how long some attempts took that succeeded, its predecessors' of the same name too; seconds.
 
     Of jobs with many tasks, and those that replaced another."""
+    values: tuple[Put, ...] = ()
+    """What tasks have told each other, by key: of each that is there, its newest value."""
 
 
 class Survey(msgspec.Struct, frozen=True):

@@ -8,7 +8,7 @@ from typing import Self
 import msgspec
 
 from pilotfish.model.attempts import AttemptId, LaneState, Report
-from pilotfish.model.changes import Cancel, Finish, Grant, Hold, Release, Revive, Settle, Snapshot, Submit
+from pilotfish.model.changes import Cancel, Finish, Grant, Grow, Hold, Release, Revive, Settle, Snapshot, Submit
 from pilotfish.model.resources import Inventory
 from pilotfish.model.states import Outcome
 
@@ -20,6 +20,7 @@ __all__ = [
     "Ended",
     "Event",
     "Explanation",
+    "Grown",
     "Held",
     "Kill",
     "Limited",
@@ -45,6 +46,14 @@ class Submitted(msgspec.Struct, frozen=True):
     """Jobs enter together; those that they depend on came before or come with them, in any order."""
 
     submits: tuple[Submit, ...]
+
+
+class Grown(msgspec.Struct, frozen=True):
+    """Calls of its function are added to a job."""
+
+    job: int
+    calls: tuple[bytes, ...]
+    """Their arguments, packed."""
 
 
 class Revived(msgspec.Struct, frozen=True):
@@ -127,7 +136,7 @@ class Woken(msgspec.Struct, frozen=True):
 
 
 Event = (
-    Restored | Submitted | Revived | Cancelled | Held | Limited
+    Restored | Submitted | Grown | Revived | Cancelled | Held | Limited
     | NodeJoined | NodeLost | Ended | Returned | Draining | Woken
 )  # fmt: skip
 """All that the scheduler can be told."""
@@ -165,7 +174,7 @@ class WakeAt(msgspec.Struct, frozen=True):
     time: float
 
 
-Command = Grant | Release | Settle | Finish | Revive | Hold | Cancel | Retract | Kill | CloseLane | WakeAt
+Command = Grow | Grant | Release | Settle | Finish | Revive | Hold | Cancel | Retract | Kill | CloseLane | WakeAt
 """All that the scheduler can answer."""
 
 

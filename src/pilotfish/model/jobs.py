@@ -7,6 +7,7 @@ and :meth:`RangeArray.position` translate at the edges.
 
 import math
 from enum import StrEnum
+from typing import Self
 
 import msgspec
 
@@ -15,7 +16,9 @@ from pilotfish.model.resources import Request
 __all__ = [
     "MOST_TEXT",
     "Array",
+    "CallArray",
     "Dependency",
+    "Function",
     "Job",
     "JobSpec",
     "OnLost",
@@ -118,8 +121,42 @@ class ProductArray(msgspec.Struct, frozen=True, tag="product"):
         return index if 0 <= index < self.count else None
 
 
-Array = RangeArray | TableArray | ProductArray
+class CallArray(msgspec.Struct, frozen=True, tag="calls"):
+    """Calls of functions, which are added one by one or by the thousand; index and position are the same."""
+
+    count: int = 0
+    """How many there are when it is read: none at first."""
+
+    def index(self, position: int) -> int:
+        """The index that users see at `position`."""
+        return position
+
+    def position(self, index: int) -> int | None:
+        """The position of `index`, None where there is no such task."""
+        return index if 0 <= index < self.count else None
+
+
+Array = RangeArray | TableArray | ProductArray | CallArray
 """What makes a job many tasks."""
+
+
+class Function(msgspec.Struct, frozen=True):
+    """What a worker must be to make the calls of a job; each call says which function."""
+
+    values: str
+    """Absolute path of the folder where functions lie, and large values."""
+    spill: str
+    """Likewise for what that has no room for."""
+    limit: int
+    """Bytes that it has room for."""
+    python: tuple[int, int]
+    """The version of Python, major and minor, that can read it."""
+    path: tuple[str, ...]
+    """Where that finds modules: ``sys.path``."""
+    most_calls: int | None = None
+    """After so many a worker is replaced; None: never for that."""
+    initializer: str | None = None
+    """Name of the value that is called first in each worker."""
 
 
 class When(StrEnum):
@@ -177,7 +214,10 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     name: str
     command: str | tuple[str, ...]
-    """A string for ``/bin/sh -c``, or the argument vector; with placeholders in either."""
+    """A string for ``/bin/sh -c``, or the argument vector; with placeholders in either. Empty for a function."""
+    function: Function | None = None
+    """Functions are called instead of a command; calls are added to the job, and its array is a `CallArray`. Where it
+    depends on other jobs, or they on it, then as a whole: the tasks that these have at the time."""
     directory: str
     """The job file's folder, absolute: ``{dir}``."""
     cwd: str
@@ -267,6 +307,10 @@ class Job(msgspec.Struct, frozen=True):
         """Before which nothing of it starts, in seconds since 1970; 0: at once."""
         delay = self.spec.start_delay
         return max(self.spec.start_after or 0.0, 0.0 if delay is None else self.submitted_at + delay)
+
+    def grown(self, count: int) -> Self:
+        """The same job with so many calls."""
+        return msgspec.structs.replace(self, spec=msgspec.structs.replace(self.spec, array=CallArray(count)))
 
 
 def task_name(job: Job, position: int) -> str:

@@ -16,13 +16,13 @@ from pilotfish.model.states import Outcome
 __all__ = [
     "Answer",
     "Ask",
-    "Close",
     "Describe",
     "End",
     "Frame",
     "Hello",
     "Message",
     "Note",
+    "Progressed",
     "Refusal",
     "Reports",
     "Start",
@@ -72,6 +72,8 @@ class Start(msgspec.Struct, frozen=True, tag=True):
     hi: int
     number: int
     epoch: int
+    calls: tuple[bytes, ...] = ()
+    """Arguments of the calls, packed, where the job is a function."""
 
 
 class TakeBack(msgspec.Struct, frozen=True, tag=True):
@@ -95,12 +97,6 @@ class End(msgspec.Struct, frozen=True, tag=True):
     attempt: AttemptId
     outcome: Outcome
     hard: bool
-
-
-class Close(msgspec.Struct, frozen=True, tag=True):
-    """Manager to agent: the lane is empty and may be opened again with other slots."""
-
-    lane: int
 
 
 class Stop(msgspec.Struct, frozen=True, tag=True):
@@ -128,8 +124,19 @@ class Note(msgspec.Struct, frozen=True, tag=True):
     text: str
 
 
+class Progressed(msgspec.Struct, frozen=True, tag=True):
+    """Task to manager: how far it has come."""
+
+    job: int
+    position: int
+    fraction: float
+    """From 0 to 1."""
+    text: str
+    """For people; may be empty."""
+
+
 class Ask(msgspec.Struct, frozen=True, tag=True):
-    """Client to manager: a question or a wish, by name; see ``manager/api.py`` for the names."""
+    """Client or task to manager: a question or a wish, by name; ``manager/api`` and ``functions/line`` have them."""
 
     name: str
     arguments: dict[str, Any]
@@ -149,8 +156,8 @@ class Refusal(msgspec.Struct, frozen=True, tag=True):
 
 
 Message = (
-    Hello | Welcome | Describe | Start | TakeBack | TakenBack | End | Close | Stop
-    | Started | Reports | Note | Ask | Answer | Refusal
+    Hello | Welcome | Describe | Start | TakeBack | TakenBack | End | Stop
+    | Started | Reports | Note | Progressed | Ask | Answer | Refusal
 )  # fmt: skip
 """All that may travel."""
 

@@ -96,3 +96,5 @@ class Outcome(StrEnum):
     """Ended because the user cancelled the task."""
     start_failed = "start_failed"
     """The program could not be started; the reason says why."""
+    deferred = "deferred"
+    """It asked to be run again later. Never uses up a retry."""

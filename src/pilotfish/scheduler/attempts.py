@@ -15,7 +15,7 @@ from pilotfish.model.states import FINAL, Outcome, TaskState, Trigger
 from pilotfish.scheduler.book import Book
 from pilotfish.scheduler.lanes import Lane
 from pilotfish.scheduler.occupancy import Node
-from pilotfish.scheduler.retry import History, consequence, delay
+from pilotfish.scheduler.retry import History, consequence
 from pilotfish.scheduler.tasks import JobTasks
 
 __all__ = ["Attempts"]
@@ -124,7 +124,7 @@ class Attempts:
         for report in event.reports:
             attempt = report.attempt
             place = placement.held.pop(attempt, None)
-            if attempt in placement.beside:
+            if placement.beside and attempt in placement.beside:
                 placement.let_go(attempt)
             self._leave_lane(event.node, report.lane if place is None else place[1], attempt, now)
             if place is None:
@@ -135,9 +135,8 @@ class Attempts:
             state = self._settle(tasks, report, event.node, now)
             if state in FINAL:
                 ends.append((tasks, attempt.position, attempt.position + 1))
-                most = tasks.job.spec.max_fails
-                if most is not None and state is TaskState.failed and tasks.counts[state] >= most:
-                    book.cancel(tasks, (0, tasks.count), f"{tasks.counts[state]} tasks of {tasks.job.spec.name} failed")
+                if state is TaskState.failed:
+                    book.give_up(tasks, (0, tasks.count))
             if tasks.unfinished:
                 book.queue.push_all(tasks)
         book.graph.ended(ends)
@@ -150,13 +149,14 @@ class Attempts:
                 self._book.placement.expect(lane)
 
     def _settle(self, tasks: JobTasks, report: Report, node: str, now: float) -> TaskState:
-        book, position, spec = self._book, report.attempt.position, tasks.job.spec
+        book, position = self._book, report.attempt.position
         if report.succeeded:
             state = tasks.move(position, Trigger.succeed)
             book.out.append(Settle(report, node, state, charged=True))
             return state
+        spec = tasks.job.spec
         past = History(tasks.tries.get(position, 0), tasks.losses.get(position, 0), tasks.preemptions.get(position, 0))
-        trigger, charged, held, reason = consequence(
+        trigger, charged, held, reason, after = consequence(
             report, past, retries=spec.retries, on_lost=spec.on_lost, crash_limit=book.settings.crash_limit
         )
         if tasks.states[position] == TaskState.stopping and trigger in (Trigger.give_back, Trigger.postpone):
@@ -173,8 +173,10 @@ class Attempts:
         if held:
             book.hold(tasks, (position, position + 1), held=True, reason=held)
         if state is TaskState.waiting:
-            time = now + delay(spec.retries, past.tries + 1)
+            time = now + after
             tasks.delayed[position] = time
+            if report.outcome is Outcome.deferred:
+                book.deferred[tasks.job.id, position] = report.reason
             book.at(time, lambda _now: self._try_again(tasks, position, time))
         return state
 
@@ -197,6 +199,7 @@ class Attempts:
         """The delay before the next try is over, if it is still the same one."""
         if tasks.delayed.get(position) == time:
             del tasks.delayed[position]
+            self._book.deferred.pop((tasks.job.id, position), None)
             if tasks.states[position] == TaskState.waiting:
                 tasks.move(position, Trigger.release)
                 self._book.queue.push_all(tasks)
@@ -207,13 +210,13 @@ class Attempts:
         lane = placement.lanes.get(node, {}).get(number)
         if lane is None:
             return
-        if attempt in lane.strangers:
-            lane.strangers.discard(attempt)
-        elif lane.attempts and lane.attempts[0] == attempt:
+        if lane.attempts and lane.attempts[0] == attempt:
             lane.attempts.popleft()
             lane.since = now
             lane.recalled = False
             placement.expect(lane)
+        elif attempt in lane.strangers:
+            lane.strangers.discard(attempt)
         elif attempt in lane.attempts:
             lane.attempts.remove(attempt)
         self._book.touched[lane] = None

@@ -17,10 +17,11 @@ from pilotfish.model.events import Command, Draining, Kill
 from pilotfish.model.quantities import ONE
 from pilotfish.model.resources import Request
 from pilotfish.model.states import Outcome, TaskState, Trigger
-from pilotfish.scheduler.classes import Classes
+from pilotfish.scheduler.classes import Classes, RequestClass
 from pilotfish.scheduler.graph import Graph
 from pilotfish.scheduler.lanes import Lane
 from pilotfish.scheduler.limits import Limits
+from pilotfish.scheduler.occupancy import Node
 from pilotfish.scheduler.place import Placement
 from pilotfish.scheduler.queue import Queue
 from pilotfish.scheduler.retry import LOSSES_IN_COMPANY
@@ -46,6 +47,8 @@ class Book:
         self.draining: Draining | None = None
         self.reasons: dict[tuple[int, type], str] = {}
         """By job, why tasks of it were held, or cancelled, last."""
+        self.deferred: dict[tuple[int, int], str] = {}
+        """By job and position, why those that wait because they wanted to do so; of tasks that are delayed."""
         self.out: list[Command] = []
         """What is answered to the present event."""
         self.touched: dict[Lane, None] = {}
@@ -90,6 +93,12 @@ class Book:
             if attempt.job == job and span[0] <= attempt.position < span[1]:
                 self.out.append(Kill(node, lane, attempt, Outcome.cancelled))
 
+    def give_up(self, tasks: JobTasks, span: tuple[int, int]) -> None:
+        """Cancel tasks where too many of their job have failed."""
+        failed, most = tasks.counts[TaskState.failed], tasks.job.spec.max_fails
+        if most is not None and failed >= most:
+            self.cancel(tasks, span, f"{failed} tasks of {tasks.job.spec.name} failed")
+
     def hold(self, tasks: JobTasks, span: tuple[int, int], *, held: bool, reason: str, recorded: bool = False) -> None:
         """Hold tasks back, or let them go."""
         if held:
@@ -122,13 +131,7 @@ class Book:
         for tasks in jobs if nodes else ():
             cls = tasks.pool.cls
             if cls not in verdicts:
-                able = [[node for node in nodes if not node.inventory.lacks(need.request)] for need in cls.needs]
-                enough = [
-                    len(found) >= (need.nodes if all_here else 1) for need, found in zip(cls.needs, able, strict=True)
-                ]
-                possible = any(enough)
-                asked = " or ".join(str(need.request) for need in cls.needs)
-                verdicts[cls] = "" if possible else f"asks for {asked}, more than any node has"
+                verdicts[cls] = "" if _possible(cls, nodes, all_here=all_here) else _more_than_any(cls)
             if verdicts[cls]:
                 for span in list(tasks.runs(0, tasks.count)):
                     if tasks.states[span.lo] in (TaskState.waiting, TaskState.ready):
@@ -226,6 +229,19 @@ class Book:
                 raise InternalError(f"node {name} counts {node.cores.free()} as free, its lanes leave {held[0]}")
             if min([*cores.values(), *gpus.values()], default=0) < 0:
                 raise InternalError(f"something of node {name} is held twice")
+
+
+def _possible(cls: RequestClass, nodes: Iterable[Node], *, all_here: bool) -> bool:
+    """Whether the nodes could hold a task of the class, if nothing ran on them."""
+    for need in cls.needs:
+        able = sum(not node.inventory.lacks(need.request) for node in nodes)
+        if able >= (need.nodes if all_here else 1):
+            return True
+    return False
+
+
+def _more_than_any(cls: RequestClass) -> str:
+    return f"asks for {' or '.join(str(need.request) for need in cls.needs)}, more than any node has"
 
 
 def _grown(request: Request, factor: float, largest: float) -> Request:

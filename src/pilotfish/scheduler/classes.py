@@ -53,13 +53,15 @@ class Durations:
 class RequestClass:
     """What its tasks ask for: one request, or alternatives."""
 
-    __slots__ = ("durations", "least_cores", "needs", "refused_window", "shortest", "simple")
+    __slots__ = ("durations", "least_cores", "needs", "plain", "refused_window", "shortest", "simple")
 
     def __init__(self, requests: tuple[Request, ...]) -> None:
         """Of these requests, best first."""
         self.needs = tuple(map(Need, requests))
         self.simple = len(requests) == 1 and requests[0].nodes == 1 and requests[0].most_cores is None
         """Whether whatever slots its tasks get are as good as any others that they could get."""
+        self.plain = all(need.plain for need in self.needs)
+        """Whether counting cores and memory tells if its tasks fit."""
         self.least_cores = min(need.whole if need.nodes == 1 else 0 for need in self.needs)
         """A node with fewer whole cores has no room for its tasks; 0: others may have to come with it."""
         self.durations = Durations()

@@ -15,6 +15,7 @@ from pilotfish.model.events import (
     Ended,
     Event,
     Explanation,
+    Grown,
     Held,
     Limited,
     NodeJoined,
@@ -61,6 +62,7 @@ class Scheduler:
         self._deciders: dict[type, Callable[[Any, float], None]] = {
             Restored: submissions.restore,
             Submitted: submissions.submit,
+            Grown: submissions.grow,
             Revived: submissions.revive,
             Cancelled: submissions.cancel,
             Held: submissions.hold,
@@ -152,6 +154,14 @@ class Scheduler:
         """The states of all tasks of a job, by position."""
         return bytes(self._book.jobs[job].states)
 
+    def count(self, job: int) -> int:
+        """How many tasks a job has now."""
+        return self._book.jobs[job].count
+
+    def tries(self, job: int, position: int) -> int:
+        """How often a task has failed since it was submitted or revived."""
+        return self._book.jobs[job].tries.get(position, 0)
+
     def is_held(self, job: int, position: int) -> bool:
         """Whether the user holds a task back."""
         return self._book.jobs[job].is_held(position)
@@ -189,13 +199,14 @@ class Scheduler:
 
 
 class _Bodies(Mapping[int, Job]):
-    """The jobs behind their tasks, without a copy."""
+    """The jobs behind their tasks, with as many calls as they have now."""
 
     def __init__(self, jobs: Mapping[int, JobTasks]) -> None:
         self._jobs = jobs
 
     def __getitem__(self, job: int) -> Job:
-        return self._jobs[job].job
+        tasks = self._jobs[job]
+        return tasks.job if tasks.job.spec.count == tasks.count else tasks.job.grown(tasks.count)
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._jobs)

@@ -51,7 +51,11 @@ def _where(book: Book, tasks: JobTasks, position: int) -> Explanation:
 def _what_it_waits_for(book: Book, tasks: JobTasks, position: int, now: float) -> Explanation:
     if position in tasks.delayed:
         again_at = tasks.delayed[position]
-        return Explanation(f"is tried again in {format_seconds(max(0.0, again_at - now))}", again_at)
+        left = format_seconds(max(0.0, again_at - now))
+        why = book.deferred.get((tasks.job.id, position))
+        if why is None:
+            return Explanation(f"is tried again in {left}", again_at)
+        return Explanation(f"has deferred itself, for another {left}" + f": {why}" * bool(why), again_at)
     missing = book.graph.missing(tasks, position)
     if not book.graph.is_gated(tasks):
         return Explanation("; ".join(missing) or "waits for its dependencies")

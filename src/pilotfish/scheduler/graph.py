@@ -6,7 +6,7 @@ resources, order among what is ready, clocks.
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
-from pilotfish.model.jobs import Dependency, When
+from pilotfish.model.jobs import Dependency, Span, When
 from pilotfish.model.states import FINAL, TaskState, Trigger
 from pilotfish.scheduler.tasks import JobTasks
 
@@ -100,21 +100,27 @@ class Graph:
         return [] if first else [raised for tasks in added for raised in self._raise_ranks(tasks)]
 
     def _after(self, job: int) -> list[int]:
-        starts = [later for later, _ in self._start_dependents.get(job, ())] if self._start_dependents else []
-        return [later for later, _ in self._dependents.get(job, ())] + self._task_dependents.get(job, []) + starts
+        after = [later for later, _ in self._dependents.get(job, ())]
+        if self._task_dependents:
+            after += self._task_dependents.get(job, ())
+        if self._start_dependents:
+            after += [later for later, _ in self._start_dependents.get(job, ())]
+        return after
 
     def _rank(self, job: int) -> None:
         """Compute the rank of a new job and of the new ones after it, depth first."""
-        path = [job]
+        path, ranks = [job], self.ranks
         while path:
             last = path[-1]
-            after = [] if last in self.ranks else self._after(last)
-            unknown = [later for later in after if later not in self.ranks]
-            path.extend(unknown)
-            if not unknown:
+            if last in ranks:
                 path.pop()
-                longest = max([self.ranks[later] for later in after], default=0.0)
-                self.ranks.setdefault(last, self._seconds[last] + longest)
+                continue
+            after = self._after(last)
+            unknown = [later for later in after if later not in ranks]
+            if unknown:
+                path.extend(unknown)
+                continue
+            ranks[last] = self._seconds[last] + max([ranks[later] for later in after], default=0.0)
 
     def _raise_ranks(self, tasks: JobTasks) -> Iterator[JobTasks]:
         """Raise those of older jobs that a new one lengthens, and tell which."""
@@ -160,7 +166,7 @@ class Graph:
                     self._decide_one(later, position)
             elif (job, on) not in self._started and (holds := self._holds(dependency, tasks, 0)) is not None:
                 self._started.add((job, on))
-                self._told(later, dependency, on, holds=holds)
+                self._told(job, dependency, on, holds=holds)
 
     def ended(self, ends: Iterable[tuple[JobTasks, int, int]]) -> None:
         """Tasks (of a job, from position to position) have become final: decide what that decides."""
@@ -182,18 +188,39 @@ class Graph:
 
     def _tell_end(self, tasks: JobTasks) -> None:
         """Tell those that wait for a whole job that it has ended."""
-        self._ended.add(tasks.job.id)
-        for job, dependency in self._dependents.get(tasks.job.id, ()):
-            holds = bool(self._holds(dependency, tasks, 0))
-            self._told(self._jobs[job], dependency, tasks.job.id, holds=holds)
+        ended = tasks.job.id
+        self._ended.add(ended)
+        succeeded = tasks.counts[TaskState.succeeded] == tasks.count
+        for job, dependency in self._dependents.get(ended, ()):
+            when = dependency.when
+            holds = when is When.finished or succeeded == (when is When.succeeded)
+            self._told(job, dependency, ended, holds=holds)
 
-    def _told(self, later: JobTasks, dependency: Dependency, on: int, *, holds: bool) -> None:
+    def _told(self, job: int, dependency: Dependency, on: int, *, holds: bool) -> None:
         """One thing less that a job as a whole waits for."""
-        self._awaited[later.job.id] -= 1
+        awaited = self._awaited[job] = self._awaited[job] - 1
+        if awaited and holds:
+            return
+        later = self._jobs[job]
         if not holds:
             self._skip(later, 0, later.count, self._reason(dependency, on))
-        elif not self._awaited[later.job.id]:
-            self._release(later) if later.job.id not in self._one_by_one else self._decide_all(later)
+        else:
+            self._release(later) if job not in self._one_by_one else self._decide_all(later)
+
+    def grown(self, tasks: JobTasks, added: Span) -> None:
+        """Tasks were added to a job: they may start where nothing is left that it waits for, or are skipped with it."""
+        self.reopened(tasks)
+        for job, dependency in self._start_dependents.get(tasks.job.id, ()):
+            if not dependency.each and (job, tasks.job.id) in self._started:
+                self._started.discard((job, tasks.job.id))
+                self._awaited[job] += 1
+        for dependency, on in self._dependencies(tasks):
+            if self._holds(dependency, self._jobs[on], 0) is False:
+                self._skip(tasks, added.lo, added.hi, self._reason(dependency, on))
+                self._go_on()
+                return
+        if not self._awaited[tasks.job.id]:
+            self._let_start(tasks, added.lo, added.hi)
 
     def reopened(self, tasks: JobTasks) -> None:
         """Tasks of a job were revived: whoever waits for its end waits again, where it had ended."""

@@ -6,13 +6,12 @@ asking the manager: about `queue_seconds` of work waits. The longer the tasks, t
 
 import math
 from collections import deque
-from collections.abc import Iterable
 
 from pilotfish.model.attempts import AttemptId
 from pilotfish.model.quantities import ONE
 from pilotfish.model.resources import Slots
 from pilotfish.scheduler.classes import RequestClass
-from pilotfish.scheduler.fit import Need, fits
+from pilotfish.scheduler.fit import fits
 from pilotfish.scheduler.occupancy import Node
 from pilotfish.settings import Settings
 
@@ -63,17 +62,17 @@ class Lane:
         return tuple(self.attempts)[1:]
 
 
-def could_use(needs: Iterable[Need], lane: Lane) -> bool:
-    """Whether any would fit on the lane's node, were the lane closed."""
+def could_use(cls: RequestClass, lane: Lane) -> bool:
+    """Whether a task of the class would fit on the lane's node, were the lane closed."""
     node, slots = lane.node, lane.slots
     if not lane.holds:
-        return any(fits(need, node) for need in needs)
-    if slots.amount >= ONE and all(need.plain for need in needs):  # the usual case: counting is enough
+        return any(fits(need, node) for need in cls.needs)
+    if slots.amount >= ONE and cls.plain:  # the usual case: counting is enough
         whole, memory = node.cores.whole + len(slots.cores), node.free_memory + (slots.memory or 0)
-        return any(need.whole <= whole and need.memory <= memory for need in needs)
+        return any(need.whole <= whole and need.memory <= memory for need in cls.needs)
     node.give(slots)
     try:
-        return any(fits(need, node) for need in needs)
+        return any(fits(need, node) for need in cls.needs)
     finally:
         node.take(slots)
 

@@ -81,29 +81,35 @@ class Units(Generic[_Id]):
 
         Here and in :meth:`give`, unknown ones are passed over: an agent of an earlier run may have had more.
         """
-        each, ranks = min(amount, int(ONE)), self._ranks(units)
-        for rank in ranks:
-            left = self._left[rank] = self._left[rank] - each
+        each, held = min(amount, int(ONE)), self._left
+        for unit in units:
+            rank = self._rank.get(unit)
+            if rank is None:
+                continue
+            left = held[rank] = held[rank] - each
             if left < 0:
-                raise InternalError(f"{self._ids[rank]} is held twice")
-            if left or each < ONE:
+                raise InternalError(f"{unit} is held twice")
+            if each < ONE:
                 self._note(rank, left)
-        whole = [rank for rank in ranks if self._left[rank] + each == ONE]
-        self.whole -= len(whole)
-        for rank in whole:
-            free = self._free[self._domain[rank]]
-            del free[bisect_left(free, rank)]
+            if left + each == ONE:
+                self.whole -= 1
+                free = self._free[self._domain[rank]]
+                del free[bisect_left(free, rank)]
 
     def give(self, units: Iterable[_Id], amount: int) -> None:
         """Let them go. Raises InternalError where nobody had them."""
-        each, ranks = min(amount, int(ONE)), self._ranks(units)
-        for rank in ranks:
-            left = self._left[rank] = self._left[rank] + each
+        each, held, whole = min(amount, int(ONE)), self._left, []
+        for unit in units:
+            rank = self._rank.get(unit)
+            if rank is None:
+                continue
+            left = held[rank] = held[rank] + each
             if left > ONE:
-                raise InternalError(f"{self._ids[rank]} is given back twice")
-            if left < ONE or each < ONE:
+                raise InternalError(f"{unit} is given back twice")
+            if each < ONE:
                 self._note(rank, left)
-        whole = [rank for rank in ranks if self._left[rank] == ONE]
+            if left == ONE:
+                whole.append(rank)
         self.whole += len(whole)
         if len(self._free) == 1:
             self._free[0] += whole
@@ -111,9 +117,6 @@ class Units(Generic[_Id]):
         else:
             for rank in whole:
                 insort(self._free[self._domain[rank]], rank)
-
-    def _ranks(self, units: Iterable[_Id]) -> list[int]:
-        return [self._rank[unit] for unit in units if unit in self._rank]
 
     def _note(self, rank: int, left: int) -> None:
         """Remember, or forget, what is free in part."""
@@ -160,13 +163,15 @@ class Node:
     def take(self, slots: Slots) -> None:
         """Hold slots. Raises InternalError where somebody else holds them."""
         self.cores.take(slots.cores, slots.amount)
-        self.gpus.take(slots.gpus, slots.gpu_amount)
+        if slots.gpus:
+            self.gpus.take(slots.gpus, slots.gpu_amount)
         self._change(slots, -1)
 
     def give(self, slots: Slots) -> None:
         """Let slots go. Raises InternalError where nobody held them."""
         self.cores.give(slots.cores, slots.amount)
-        self.gpus.give(slots.gpus, slots.gpu_amount)
+        if slots.gpus:
+            self.gpus.give(slots.gpus, slots.gpu_amount)
         self._change(slots, 1)
 
     def _change(self, slots: Slots, sign: int) -> None:

@@ -24,10 +24,10 @@ from pilotfish.scheduler.classes import RequestClass
 from pilotfish.scheduler.fit import Need, fits, slots_for
 from pilotfish.scheduler.lanes import Lane, could_use, depth
 from pilotfish.scheduler.occupancy import Node
-from pilotfish.scheduler.queue import Entry, Queue
-from pilotfish.scheduler.reservation import Reservation, Wait, wait_for
+from pilotfish.scheduler.queue import Queue
+from pilotfish.scheduler.reservation import Reservation, earliest, only_place
 from pilotfish.scheduler.rooms import Rooms
-from pilotfish.scheduler.tasks import JobTasks, Pool
+from pilotfish.scheduler.tasks import Entry, JobTasks, Pool
 from pilotfish.settings import Settings
 
 __all__ = ["Placement"]
@@ -98,10 +98,8 @@ class Placement:
         self._out, self._newest, self._shares, self.time, self.idle = [], {}, {}, now, False
         low = {lane: None for lane in touched if self.lanes.get(lane.node.name, {}).get(lane.number) is lane}
         for lane in low:
-            if len(lane.attempts) > 1:
-                self.some_wait = True
-            if self.reservation is not None and lane.node in self.reservation.nodes:
-                self.reservation.renew(now)
+            self.some_wait = self.some_wait or len(lane.attempts) > 1
+            self._renew(lane)
         self._go_on_or_close([lane for lane in low if lane.empty], start=start)
         if start:
             fresh, self._queue.fresh = self._queue.fresh, {}
@@ -132,7 +130,13 @@ class Placement:
             else:
                 self._forget(lane)
                 self.idle = True
-                self._out.extend(CloseLane(one.node.name, one.number) for one in (lane, *lane.beside))
+                for one in (lane, *lane.beside):
+                    self._out.append(CloseLane(one.node.name, one.number))
+
+    def _must_yield(self, lane: Lane) -> bool:
+        """Whether the first class of all is another one and could use the lane's slots."""
+        order = self._queue.order
+        return bool(order) and order[0][1] is not lane.cls and could_use(order[0][1], lane)
 
     def _next_for(self, lane: Lane, waiting: int = 0) -> Pool | None:
         """The first pool of the lane's class, unless one that comes before it could use the lane's slots.
@@ -140,14 +144,16 @@ class Placement:
         `waiting`: how many of its tasks are to wait behind the one that runs; none: one is to run next.
         """
         cls = lane.cls
-        pool = None if cls is None or not cls.simple else self._queue.first(cls)
+        if cls is None or not cls.simple or self._must_yield(lane):
+            return None
+        pool = self._queue.first(cls)
         if pool is None or not self._in_time(lane.node, pool):
             return None
         most = lane.node.cores.whole + (len(lane.slots.cores) if lane.holds else 0)
         for _, other in self._queue.order:
             if other is cls:
                 break
-            if other.least_cores <= most and could_use(other.needs, lane):
+            if other.least_cores <= most and could_use(other, lane):
                 return None
         if self.reservation is None or self._queue.order[0][1] is cls:
             return pool
@@ -163,10 +169,22 @@ class Placement:
             self._keep_no_longer()
             head, passed = self._start_in_order(fresh, low)
         if head is not None:
-            self._reserve(head)
-            if self._grown or fresh:
+            hopeful = self._has_room(fresh)
+            self._reserve(head, look=hopeful)
+            if hopeful and (self._grown or fresh):
                 self._backfill(head, fresh, low, passed=passed)
         self._grown = {}
+
+    def _has_room(self, fresh: Collection[RequestClass]) -> bool:
+        """Whether, wherever there is something new to offer, enough whole cores are free for any request at all."""
+        if fresh:
+            nodes: Iterable[Node] = self.rooms
+            if len(self.rooms) > _FEW:
+                return True
+        else:
+            nodes = self._grown if self.reservation is None else (*self._grown, *self.reservation.nodes)
+        least = self._queue.least_cores
+        return any(node.cores.whole >= least for node in nodes)
 
     def _start_in_order(self, fresh: Collection[RequestClass], low: dict[Lane, None]) -> tuple[Pool | None, bool]:
         """Start tasks until one does not fit: that one, and whether there was room and it would have ended too late."""
@@ -310,22 +328,33 @@ class Placement:
             return False
         return all(self.nodes.get(node.name) is node and not node.leaving for node in kept.nodes)
 
-    def _reserve(self, head: Pool) -> None:
-        """Keep room for the first that does not fit, and stay there as long as it is of the same class."""
+    def _reserve(self, head: Pool, *, look: bool) -> None:
+        """Keep room for the first that does not fit, and stay there as long as it is of the same class.
+
+        Without `look` nobody else could start now anyway, and when the first can start need not be known yet.
+        """
         kept = self.reservation
         if kept is not None:
             before = kept.at
-            kept.look()
+            if look:
+                kept.look()
             if kept.at > before:  # some that would have been in the way before are not now
                 self._grown.update(dict.fromkeys(kept.nodes))
             if kept.need.nodes == 1 or not self._grown:
                 return
             self._keep_no_longer()  # one that has come free now may do as well as one that is kept
-        found = [(need, *self._earliest(need, head)) for need in head.cls.needs]
+        only = only_place(head.cls.needs, self.rooms)
+        if only is not None:
+            lanes = {only: self.lanes[only.name]}
+            self.reservation, self.reserved_for = Reservation(head.cls.needs[0], lanes, self.time), head.cls
+            return
+        seconds = head.tasks.expected_seconds
+        places = (self.rooms, self.lanes, self.time)
+        found = [(need, *earliest(need, seconds, *places, few=_FEW)) for need in head.cls.needs]
         best = min((one for one in found if one[1]), key=lambda one: max(wait.at for wait in one[2]), default=None)
         if best is not None:
             lanes = {node: self.lanes[node.name] for node in best[1]}
-            self.reservation, self.reserved_for = Reservation(best[0], lanes, best[2]), head.cls
+            self.reservation, self.reserved_for = Reservation(best[0], lanes, self.time, best[2]), head.cls
 
     def _keep_no_longer(self) -> None:
         """Give up the reservation; what nobody was let use on its nodes is offered to all."""
@@ -334,44 +363,21 @@ class Placement:
             if self.nodes.get(node.name) is node:
                 self._grown[node] = None
 
-    def _earliest(self, need: Need, pool: Pool) -> tuple[list[Node], list[Wait]]:
-        """Where a request could probably start the earliest, and the wait for it on each of these nodes; or nowhere.
-
-        Of nodes that are ready by then, those that come last: the others may be of use to somebody meanwhile.
-        """
-        waits: list[tuple[float, int, Node, Wait]] = []
-        most = max(_FEW, 2 * need.nodes)
-        seconds = pool.tasks.expected_seconds
-        for node in self.rooms.widest_first():
-            if node.inventory.lacks(need.request) is None and not node.leaving:
-                wait = wait_for(need, node, self.lanes[node.name].values(), self.time)
-                end = node.inventory.ends_at
-                if end is None or seconds == math.inf or wait.at + seconds <= end:
-                    waits.append((wait.at, len(waits), node, wait))
-                if len(waits) == most:
-                    break
-        if len(waits) < need.nodes:
-            return [], []
-        at = sorted(waits)[need.nodes - 1][0]
-        ready = sorted((one for one in waits if one[0] <= at), key=lambda one: (-one[0], one[1]))[: need.nodes]
-        return [node for _, _, node, _ in ready], [wait for *_, wait in ready]
-
     # What a lane holds
 
     def _open(self, pool: Pool, places: _Places, low: dict[Lane, None]) -> None:
         """Open a lane for one task, on several nodes one on each, and grant it."""
-        lanes = [self.open(node, slots, pool.cls if n == 0 else None) for n, (node, slots) in enumerate(places)]
-        lanes[0].beside = tuple(lanes[1:])
-        kept = self.reservation
-        if kept is not None and pool.cls is self.reserved_for and any(node in kept.nodes for node, _ in places):
+        lane = self.open(*places[0], pool.cls)
+        if len(places) > 1:
+            lane.beside = tuple([self.open(node, slots, None) for node, slots in places[1:]])
+        if pool.cls is self.reserved_for and self._is_kept(lane):
             self._keep_no_longer()  # it was for this one; the next one may start earlier elsewhere
-        self._grant(pool, lanes[0], 1)
-        low[lanes[0]] = None
+        self._grant(pool, lane, 1)
+        low[lane] = None
 
     def _fill(self, lane: Lane, cls: RequestClass) -> None:
         """Let tasks wait in a lane that runs low."""
-        order = self._queue.order
-        if order and order[0][1] is not cls and could_use(order[0][1].needs, lane):
+        if self._must_yield(lane):
             return  # the lane closes when it has ended what it holds
         ahead = self._jobs[lane.attempts[0].job].typical_seconds
         while cls.simple and depth(ahead, self._settings):  # short ones must not wait behind a long one
@@ -389,7 +395,7 @@ class Placement:
     def _wanted(self, lane: Lane, pool: Pool) -> int:
         """How many more attempts may wait in a lane: none while enough do, and never the share of other lanes."""
         tasks = pool.tasks
-        if lane.recalled or lane.strangers or tasks.job.spec.max_parallel is not None or tasks.job.spec.uses:
+        if lane.recalled or lane.strangers or not pool.unlimited:
             return 0  # what waits would use up the limit of what runs
         ahead = self._jobs[lane.attempts[0].job]
         target = 1 + depth(tasks.typical_seconds, self._settings)
@@ -404,29 +410,39 @@ class Placement:
 
     def _grant(self, pool: Pool, lane: Lane, most: int) -> None:
         most = min(most, self._queue.room(pool))
-        tasks, kept = pool.tasks, self.reservation
-        if kept is not None and (lane.node in kept.nodes or any(one.node in kept.nodes for one in lane.beside)):
-            kept.renew(self.time)
+        tasks, job, epoch = pool.tasks, pool.tasks.job.id, self._epoch
+        self._renew(lane)
         place = (lane.node.name, lane.number)
-        parts = tuple([Part(one.node.name, one.number, one.slots) for one in lane.beside])
+        parts = tuple([Part(one.node.name, one.number, one.slots) for one in lane.beside]) if lane.beside else ()
         if not lane.attempts:
             lane.since = self.time
         while most > 0 and (span := pool.take(most)) is not None:
-            most -= len(span)
-            number = tasks.numbers.get(span.lo, 0) + 1
-            tasks.move_span(span.lo, span.hi, Trigger.grant)
-            for position in range(span.lo, span.hi):
-                attempt = AttemptId(tasks.job.id, position, number, self._epoch)
+            lo, hi = span.lo, span.hi
+            most -= hi - lo
+            number = tasks.numbers.get(lo, 0) + 1
+            tasks.move_span(lo, hi, Trigger.grant)
+            for position in range(lo, hi):
+                attempt = AttemptId(job, position, number, epoch)
                 tasks.numbers[position] = number
                 lane.attempts.append(attempt)
                 self.held[attempt] = place
             if parts:  # of one task alone
                 self.beside[attempt] = parts
-            self._say(lane, Grant(*place, lane.slots, tasks.job.id, span.lo, span.hi, number, self._epoch, parts))
-            self._started(tasks, span.lo, span.hi)
+            self._say(lane, Grant(*place, lane.slots, job, lo, hi, number, epoch, parts))
+            self._started(tasks, lo, hi)
         self.some_wait = self.some_wait or len(lane.attempts) > 1
         self.expect(lane)
         self._queue.first(pool.cls)
+
+    def _renew(self, lane: Lane) -> None:
+        """Reckon the reservation anew where something has begun or ended on its nodes."""
+        if self.reservation is not None and self._is_kept(lane):
+            self.reservation.renew(self.time)
+
+    def _is_kept(self, lane: Lane) -> bool:
+        """Whether a lane, or one beside it, is on a node of the reservation."""
+        nodes = self.reservation.nodes if self.reservation is not None else ()
+        return lane.node in nodes or any(one.node in nodes for one in lane.beside)
 
     def expect(self, lane: Lane) -> None:
         """Reckon again when a lane will probably have ended what it holds."""

@@ -12,12 +12,9 @@ from typing import TypeAlias
 
 from pilotfish.scheduler.classes import RequestClass
 from pilotfish.scheduler.limits import Limits
-from pilotfish.scheduler.tasks import JobTasks, Pool
+from pilotfish.scheduler.tasks import Entry, JobTasks, Pool
 
-__all__ = ["Entry", "Queue"]
-
-Entry: TypeAlias = tuple[int, float, int, int, Pool]
-"""Minus priority, minus rank, job id, number of the pool, the pool: the smaller comes first, and no two are equal."""
+__all__ = ["Queue"]
 
 _Group: TypeAlias = tuple[RequestClass, tuple[tuple[str, int], ...]]
 
@@ -35,8 +32,7 @@ class Queue:
         """Begin empty."""
         self._ranks, self._limits = ranks, limits
         self._heaps: dict[RequestClass, list[Entry]] = {}
-        self._queued: dict[Pool, Entry] = {}
-        """Where each queued pool stands; other entries of its in the heap are out of date."""
+        """Entries that are no more those of their pools are out of date."""
         self._stopped: dict[_Group, list[Entry]] = {}
         """Heaps of pools that some named limit stops, with those that ask for the same and use the same together."""
         self._groups: dict[str, dict[_Group, None]] = {}
@@ -73,8 +69,8 @@ class Queue:
 
     def push(self, pool: Pool) -> None:
         """Queue a pool where it has tasks that may start and is not queued yet."""
-        if pool.size and pool not in self._queued:
-            if self.room(pool):
+        if pool.size and pool.entry is None:
+            if pool.unlimited or self.room(pool):
                 self._insert(pool)
             else:
                 self._set_aside(pool)
@@ -87,7 +83,7 @@ class Queue:
     def rank_changed(self, tasks: JobTasks) -> None:
         """Let a job, where it is queued, stand where its rank now puts it."""
         for pool in tasks.pools():
-            if pool in self._queued:
+            if pool.entry is not None:
                 self._insert(pool)
 
     def given_back(self, uses: Mapping[str, int]) -> None:
@@ -100,7 +96,7 @@ class Queue:
                 while stopped and room > 0:
                     pool = heapq.heappop(stopped)[-1]
                     self._aside.discard(pool)
-                    if pool.size and pool not in self._queued:
+                    if pool.size and pool.entry is None:
                         self._insert(pool)
                         room -= 1
                 if not stopped:
@@ -113,12 +109,13 @@ class Queue:
         self.given_back(dict.fromkeys(list(self._groups), 1))
 
     def _insert(self, pool: Pool) -> None:
-        cls, entry = pool.cls, self.entry(pool)
-        self._queued[pool] = entry
+        cls = pool.cls
+        entry = pool.entry = self.entry(pool)
         self.fresh[cls] = None
         cls.refused_window = -1.0
-        cls.shortest = min(cls.shortest, pool.tasks.expected_seconds)
-        self.shortest = min(self.shortest, cls.shortest)
+        if pool.tasks.expected_seconds < cls.shortest:
+            cls.shortest = pool.tasks.expected_seconds
+            self.shortest = min(self.shortest, cls.shortest)
         self.least_cores = min(self.least_cores, cls.least_cores)
         heapq.heappush(self._heaps.setdefault(cls, []), entry)
         self._reorder(cls)
@@ -143,12 +140,12 @@ class Queue:
         while heap:
             entry = heap[0]
             pool = entry[4]
-            up_to_date = self._queued.get(pool) is entry
+            up_to_date = pool.entry is entry
             if up_to_date and pool.size and (pool.unlimited or self.room(pool)):
                 return pool
             heapq.heappop(heap)
             if up_to_date:
-                del self._queued[pool]
+                pool.entry = None
             self._reorder(cls)
             if up_to_date:
                 self._set_aside(pool)
@@ -158,8 +155,11 @@ class Queue:
     def head(self) -> Pool | None:
         """The first of all pools that may start a task."""
         while self.order:
-            pool = self.first(self.order[0][1])
-            if pool is not None and self.order[0][0][-1] is pool:
+            entry, cls = self.order[0]
+            pool = entry[4]
+            if pool.unlimited and pool.size and pool.entry is entry:
+                return pool  # as `first` would say
+            if self.first(cls) is pool:
                 return pool
         return None
 
@@ -172,7 +172,7 @@ class Queue:
             for child in (2 * at + 1, 2 * at + 2):
                 if child < len(heap):
                     heapq.heappush(frontier, (heap[child], child))
-            if self._queued.get(entry[-1]) is entry and self.room(entry[-1]):
+            if entry[-1].entry is entry and self.room(entry[-1]):
                 yield entry
 
     def _reorder(self, cls: RequestClass) -> None:

@@ -10,7 +10,7 @@ What belongs here: times and counts. What must not: core ids, the order of the q
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pilotfish.model.quantities import ONE
@@ -18,8 +18,9 @@ from pilotfish.model.resources import Slots
 from pilotfish.scheduler.fit import Need
 from pilotfish.scheduler.lanes import Lane
 from pilotfish.scheduler.occupancy import Node
+from pilotfish.scheduler.rooms import Rooms
 
-__all__ = ["Reservation", "Wait", "wait_for"]
+__all__ = ["Reservation", "Wait", "earliest", "only_place"]
 
 
 class Reservation:
@@ -28,18 +29,22 @@ class Reservation:
     Args:
         need: what it is kept for.
         nodes: where, with their lanes by number.
-        waits: what is known of each of them.
+        now: the time.
+        waits: what is known of each of them; None: that is reckoned when somebody wants to be admitted.
 
     """
 
-    def __init__(self, need: Need, nodes: dict[Node, dict[int, Lane]], waits: Iterable["Wait"]) -> None:
+    def __init__(
+        self, need: Need, nodes: dict[Node, dict[int, Lane]], now: float, waits: Iterable["Wait"] | None = None
+    ) -> None:
         """Nobody else has been let in."""
         self.need = need
         self.nodes = nodes
-        self._waits = dict(zip(nodes, waits, strict=True))
-        self.at = max(wait.at for wait in self._waits.values())
-        """The shadow time, as of the last look."""
-        self._look_at: float | None = None
+        self.at = math.inf
+        """The shadow time, as of the last look; infinite before the first."""
+        self._look_at: float | None = now
+        if waits is not None:
+            self._know(waits)
 
     def renew(self, now: float) -> None:
         """Something has ended or begun on the nodes: look again before anybody is admitted."""
@@ -47,10 +52,14 @@ class Reservation:
 
     def look(self) -> None:
         """Count what will be there, where that is due."""
-        if self._look_at is not None:
-            now, self._look_at = self._look_at, None
-            self._waits = {node: wait_for(self.need, node, lanes.values(), now) for node, lanes in self.nodes.items()}
-            self.at = max(wait.at for wait in self._waits.values())
+        now = self._look_at
+        if now is not None:
+            self._know([_wait_for(self.need, node, lanes.values(), now) for node, lanes in self.nodes.items()])
+
+    def _know(self, waits: Iterable["Wait"]) -> None:
+        self._look_at = None
+        self._waits = dict(zip(self.nodes, waits, strict=True))
+        self.at = max([wait.at for wait in self._waits.values()])
 
     def spare_cores(self, node: Node) -> int:
         """How many whole cores of a node may be held for any time; as of the last look."""
@@ -180,7 +189,7 @@ class _Pieces:
         return all(self.parts.get(unit, 0) >= amount or self.whole > 0 for unit in units)
 
 
-def wait_for(need: Need, node: Node, lanes: Iterable[Lane], now: float) -> Wait:
+def _wait_for(need: Need, node: Node, lanes: Iterable[Lane], now: float) -> Wait:
     """How a node that could hold a request will come to have room for it, if nothing else starts there.
 
     Of lanes of which nobody knows the end, those that have run the longest are waited for.
@@ -205,3 +214,46 @@ def wait_for(need: Need, node: Node, lanes: Iterable[Lane], now: float) -> Wait:
 
 def _enough(need: Need, counts: _Counts, lanes: int) -> bool:
     return not lanes if need.exclusive else counts.fits(need)
+
+
+def only_place(needs: Sequence[Need], rooms: Rooms) -> Node | None:
+    """The one node that there is, where it could hold the one request at any time: there is nothing to choose."""
+    if len(rooms) != 1 or len(needs) > 1:
+        return None
+    need, node = needs[0], next(iter(rooms))
+    if need.nodes > 1 or node.leaving or node.inventory.ends_at is not None:
+        return None
+    return node if node.inventory.lacks(need.request) is None else None
+
+
+def earliest(
+    need: Need, seconds: float, rooms: Rooms, lanes: Mapping[str, dict[int, Lane]], now: float, *, few: int
+) -> tuple[list[Node], list[Wait]]:
+    """Where a request could probably start the earliest, and the wait for it on each of these nodes; or nowhere.
+
+    Of nodes that are ready by then, those that come last: the others may be of use to somebody meanwhile.
+
+    Args:
+        need: the request.
+        seconds: that it probably takes.
+        rooms: all nodes.
+        lanes: by node and number.
+        now: the time.
+        few: of the widest nodes so many are looked at, or twice as many as it asks for.
+
+    """
+    waits: list[tuple[float, int, Node, Wait]] = []
+    most = max(few, 2 * need.nodes)
+    for node in rooms.widest_first():
+        if node.inventory.lacks(need.request) is None and not node.leaving:
+            wait = _wait_for(need, node, lanes[node.name].values(), now)
+            end = node.inventory.ends_at
+            if end is None or seconds == math.inf or wait.at + seconds <= end:
+                waits.append((wait.at, len(waits), node, wait))
+            if len(waits) == most:
+                break
+    if len(waits) < need.nodes:
+        return [], []
+    at = sorted(waits)[need.nodes - 1][0]
+    ready = sorted((one for one in waits if one[0] <= at), key=lambda one: (-one[0], one[1]))[: need.nodes]
+    return [node for _, _, node, _ in ready], [wait for *_, wait in ready]

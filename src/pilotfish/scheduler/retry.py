@@ -6,7 +6,7 @@ from pilotfish.model.attempts import Report
 from pilotfish.model.jobs import OnLost, Retries
 from pilotfish.model.states import Outcome, Trigger
 
-__all__ = ["LOSSES_IN_COMPANY", "Consequence", "History", "consequence", "delay"]
+__all__ = ["LOSSES_IN_COMPANY", "Consequence", "History", "consequence"]
 
 _TWICE = "the end of an allocation has ended it twice: it may need a longer one"
 _MOST_GROWTHS = 100
@@ -37,6 +37,8 @@ class Consequence(NamedTuple):
     """Why it is held from now on; empty: it is not."""
     reason: str = ""
     """What its past has to do with that, for people."""
+    after: float = 0.0
+    """Seconds before it runs again, where it is postponed."""
 
 
 def consequence(report: Report, past: History, *, retries: Retries, on_lost: OnLost, crash_limit: int) -> Consequence:
@@ -52,17 +54,28 @@ def consequence(report: Report, past: History, *, retries: Retries, on_lost: OnL
     """
     if report.succeeded:
         return Consequence(Trigger.succeed, charged=True)
-    if report.outcome is Outcome.cancelled:
-        return Consequence(Trigger.cancel)
-    if report.outcome is Outcome.lost:
-        return _after_loss(past.losses + 1, on_lost, crash_limit)
-    if report.outcome in (Outcome.preempted, Outcome.interrupted):
-        twice = report.outcome is Outcome.preempted and past.preemptions % 2
-        return Consequence(Trigger.give_back, held=_TWICE if twice else "")
+    match report.outcome:
+        case Outcome.cancelled:
+            found = Consequence(Trigger.cancel)
+        case Outcome.lost:
+            found = _after_loss(past.losses + 1, on_lost, crash_limit)
+        case Outcome.preempted:
+            found = Consequence(Trigger.give_back, held=_TWICE if past.preemptions % 2 else "")
+        case Outcome.interrupted:
+            found = Consequence(Trigger.give_back)
+        case Outcome.deferred:
+            found = _later(report.defer)
+        case _:
+            found = _after_failure(report, past, retries)
+    return found
+
+
+def _after_failure(report: Report, past: History, retries: Retries) -> Consequence:
     ending = report.code if report.outcome is Outcome.exited else report.outcome.value
     again = past.tries < retries.count and (not retries.retry_on or ending in retries.retry_on)
-    later = Trigger.postpone if retries.delay else Trigger.give_back
-    return Consequence(later if again else Trigger.fail, charged=True)
+    if not again:
+        return Consequence(Trigger.fail, charged=True)
+    return _later(_delay(retries, past.tries + 1), charged=True)
 
 
 def _after_loss(losses: int, on_lost: OnLost, crash_limit: int) -> Consequence:
@@ -74,7 +87,11 @@ def _after_loss(losses: int, on_lost: OnLost, crash_limit: int) -> Consequence:
     return Consequence(Trigger.give_back, held=held)
 
 
-def delay(retries: Retries, tries: int) -> float:
+def _later(after: float, *, charged: bool = False) -> Consequence:
+    return Consequence(Trigger.postpone if after else Trigger.give_back, charged=charged, after=after)
+
+
+def _delay(retries: Retries, tries: int) -> float:
     """Seconds before the next try of a task that has used up so many."""
     grown = retries.delay * retries.backoff ** min(tries - 1, _MOST_GROWTHS)
     return grown if retries.max_delay is None else min(grown, retries.max_delay)

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from functools import partial
 
 from pilotfish.model.attempts import AttemptId
-from pilotfish.model.changes import Grant, Revive, TaskRecord
-from pilotfish.model.events import Cancelled, Held, Limited, Restored, Revived, Submitted
+from pilotfish.model.changes import Grant, Grow, Revive, TaskRecord
+from pilotfish.model.events import Cancelled, Grown, Held, Limited, Restored, Revived, Submitted
 from pilotfish.model.states import FINAL, TaskState, Trigger
 from pilotfish.scheduler.book import Book
 from pilotfish.scheduler.tasks import JobTasks
@@ -79,6 +79,16 @@ class Submissions:
                 book.cancel(replaced, (0, replaced.count), "replaced")
         book.graph.settle(added)
         book.fail_impossible(added, all_here=True)
+
+    def grow(self, event: Grown, _now: float) -> None:
+        """Take in calls that are added to a job."""
+        book = self._book
+        tasks = book.jobs[event.job]
+        added = tasks.grow(len(event.calls))
+        book.out.append(Grow(event.job, added.lo, event.calls))
+        book.graph.grown(tasks, added)
+        book.fail_impossible([tasks], all_here=True)
+        book.give_up(tasks, (added.lo, added.hi))
 
     def _gated(self, jobs: Iterable[JobTasks], now: float) -> set[int]:
         """Those whose start time is yet to come; it is seen to that they start then."""

@@ -6,13 +6,17 @@ What belongs here: states and flags, their counts, and which tasks may start. Wh
 import heapq
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeAlias
 
 from pilotfish.model.jobs import Job, Span
 from pilotfish.model.states import FINAL, TaskState, Trigger, follow
 from pilotfish.scheduler.classes import Durations, RequestClass
 
-__all__ = ["JobTasks", "Pool"]
+__all__ = ["Entry", "JobTasks", "Pool"]
+
+Entry: TypeAlias = tuple[int, float, int, int, "Pool"]
+"""Minus priority, minus rank, job id, number of the pool, the pool: the smaller comes first, and no two are equal."""
 
 _RUN = re.compile(b"|".join(b"\\x%02x+" % state for state in TaskState))
 """Finds the runs of a million tasks in milliseconds, however many there are."""
@@ -25,7 +29,7 @@ _READY = TaskState.ready
 class Pool:
     """Tasks of one job that ask for the same and may start: they are ready, and not held."""
 
-    __slots__ = ("cls", "number", "size", "spans", "tasks", "unlimited")
+    __slots__ = ("cls", "entry", "number", "size", "spans", "tasks", "unlimited")
 
     def __init__(self, tasks: "JobTasks", cls: RequestClass, number: int) -> None:
         """Nobody is in it."""
@@ -35,10 +39,20 @@ class Pool:
         """Among those of its job; 0 is for what the job asks for, others for tasks that need something else."""
         self.unlimited = tasks.job.spec.max_parallel is None and not tasks.job.spec.uses
         """Whether all that are in it may start, whatever is free."""
+        self.entry: Entry | None = None
+        """Where it stands among the pools of its class; None: it is not queued."""
         self.size = 0
         """How many tasks are in it."""
         self.spans: list[tuple[int, int]] = []
         """A heap; together its spans hold at least the positions that are in the pool."""
+
+    def change(self, lo: int, hi: int, *, entered: bool) -> None:
+        """Let all tasks of a span in, or out: those are gone from `spans` already, or are passed over there."""
+        if entered:
+            self.size += hi - lo
+            heapq.heappush(self.spans, (lo, hi))
+        else:
+            self.size -= hi - lo
 
     def take(self, most: int) -> Span | None:
         """The first positions that share their attempt number, at most `most`; the caller grants them."""
@@ -67,6 +81,12 @@ class JobTasks:
         held_changed: is told by how many more tasks of the job are held by nodes; None: nobody wants to know.
 
     """
+
+    __slots__ = (
+        "_durations", "_held", "_held_changed", "_moved", "_others", "_totals", "count", "counts", "delayed",
+        "expected_seconds", "job", "kept", "losses", "numbers", "pool", "preemptions", "shortages", "states", "tries",
+        "unfinished",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -105,7 +125,7 @@ class JobTasks:
         """By position, the pool of those that are not in the job's main one."""
         self._held = bytearray()
         """By position, 1 for those that the user holds back; empty: nobody ever was."""
-        self._durations = Durations() if self.count > 1 else cls.durations
+        self._durations = cls.durations if self.count == 1 and job.spec.function is None else Durations()
         self.expected_seconds = self._expected(None)
         """What an attempt probably takes at most: the estimate, else what was learned, else the limit; or infinite."""
 
@@ -139,10 +159,9 @@ class JobTasks:
         for run in _RUN.finditer(self.states, lo, hi):
             yield Span(*run.span())
 
-    def pools(self) -> Iterator[Pool]:
+    def pools(self) -> Iterable[Pool]:
         """All that there are."""
-        yield self.pool
-        yield from self._others.values()
+        return (self.pool, *self._others.values())
 
     def pool_of(self, position: int) -> Pool:
         """The pool that a task is in when it may start."""
@@ -150,13 +169,25 @@ class JobTasks:
 
     # Changes
 
+    def grow(self, tasks: int) -> Span:
+        """Take in more tasks, which wait; their positions."""
+        added = Span(self.count, self.count + tasks)
+        self.count += tasks
+        self.states.extend(bytes(tasks))
+        if self._held:
+            self._held.extend(bytes(tasks))
+        self.counts[TaskState.waiting] += tasks
+        self._totals[TaskState.waiting] += tasks
+        self.unfinished += tasks
+        return added
+
     def move(self, position: int, trigger: Trigger) -> TaskState:
         """Change the state of one task as the table says."""
         before = _STATES[self.states[position]]
         after = follow(before, trigger)
         self.states[position] = after
         self._count(before, after, 1)
-        if _READY in (before, after):
+        if before is _READY or after is _READY:
             self._startable_changed(position, position + 1, entered=after is _READY)
         return after
 
@@ -221,25 +252,12 @@ class JobTasks:
 
     def _startable_changed(self, lo: int, hi: int, *, entered: bool) -> None:
         """Tasks of a span have become ready, or are so no more."""
-        held = self._held.count(1, lo, hi) if self._held else 0
-        if held == hi - lo:
-            return
-        if not self._moved and not held:
-            self._enter(self.pool, lo, hi) if entered else self._leave(self.pool, hi - lo)
+        if not self._moved and not (self._held and self._held.count(1, lo, hi)):
+            self.pool.change(lo, hi, entered=entered)
             return
         for position in range(lo, hi):
             if not self.is_held(position):
-                pool = self.pool_of(position)
-                self._enter(pool, position, position + 1) if entered else self._leave(pool, 1)
-
-    @staticmethod
-    def _enter(pool: Pool, lo: int, hi: int) -> None:
-        pool.size += hi - lo
-        heapq.heappush(pool.spans, (lo, hi))
-
-    @staticmethod
-    def _leave(pool: Pool, tasks: int) -> None:
-        pool.size -= tasks
+                self.pool_of(position).change(position, position + 1, entered=entered)
 
     def next_startable(self, pool: Pool, lo: int, hi: int) -> int | None:
         """The first position between `lo` and `hi` that is in the pool now."""
@@ -267,7 +285,7 @@ class JobTasks:
     def measured(self, seconds: float) -> None:
         """Learn how long an attempt took, in seconds."""
         self._durations.add(seconds)
-        if self.count > 1:
+        if self._durations is not self.pool.cls.durations:
             self.expected_seconds = self._expected(self._durations.likely)
 
     @property

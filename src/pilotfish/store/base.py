@@ -11,6 +11,8 @@
 8. Of a job that was replaced or forgotten nothing is in `load`, and no hold in any `survey`; the rest stays readable.
 9. The durations in `load` are up to DURATIONS that are found among the LOOKED_AT newest attempts of the job and the
    earlier ones of its name: by descending job id, position and number.
+10. A job that has grown is read, wherever it is, with as many calls as were added to it. Their arguments stay: the
+    same call again is known by them.
 """
 
 from collections.abc import Sequence
@@ -76,6 +78,9 @@ class Store(Protocol):
 
     def results(self, tasks: Sequence[tuple[int, int]]) -> tuple[Settle, ...]:
         """The newest settled attempt of each of these tasks, as (job, position), that has one; in their order."""
+
+    def calls(self, job: int, span: Span | None = None) -> dict[int, bytes]:
+        """The arguments of calls of a job, or of a span of it, by position."""
 
     def close(self) -> None:
         """Flush and release everything. Idempotent. Raises StoreError, in the end, if something is not durable."""

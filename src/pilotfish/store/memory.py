@@ -17,7 +17,9 @@ from pilotfish.model.changes import (
     Finish,
     Forget,
     Grant,
+    Grow,
     Hold,
+    Put,
     Release,
     Revive,
     Settle,
@@ -54,12 +56,14 @@ class MemoryStore:
         self._submits: dict[int, Submit] = {}
         self._retired: set[int | None] = set()
         """Jobs that were replaced or forgotten; None stands for what a job replaces that replaces none."""
+        self._calls: dict[int, list[bytes]] = {}
         self._grants: list[Grant] = []
         self._attempts: dict[tuple[int, int], list[Settle]] = {}
         self._past: set[AttemptId] = set()
         self._finishes: dict[int, list[Finish]] = {}
         self._holds: dict[int, list[Hold]] = {}
         self._cancels: dict[int, list[Cancel]] = {}
+        self._values: dict[str, Put] = {}
 
     def reopened(self, *, wake: Callable[[], None] = _ignore) -> "MemoryStore":
         """The same memory as the next manager would find it: of a higher epoch, with tickets from 1."""
@@ -84,6 +88,7 @@ class MemoryStore:
             holds=_spans_of(self._holds, current),
             cancels=_spans_of(self._cancels, current),
             durations={job: found for job, found in durations.items() if found},
+            values=tuple(put for _, put in sorted(self._values.items()) if put.value is not None),
         )
 
     def commit(self, changes: Sequence[Change]) -> int:
@@ -103,6 +108,11 @@ class MemoryStore:
     def submits(self) -> tuple[Submit, ...]:
         """All jobs ever submitted, forgotten and replaced ones too, by ascending id."""
         return tuple(self._submits[job] for job in sorted(self._submits))
+
+    def calls(self, job: int, span: Span | None = None) -> dict[int, bytes]:
+        """The arguments of calls of a job, or of a span of it, by position."""
+        within = span or Span(0, sys.maxsize)
+        return dict(list(enumerate(self._calls.get(job, ())))[within.lo : within.hi])
 
     def attempts(self, job: int, position: int) -> tuple[Settle, ...]:
         """All settled attempts of a task, oldest first; those before a revival read as ready and not charged."""
@@ -142,11 +152,8 @@ class MemoryStore:
 
     def _apply(self, change: Change) -> None:
         match change:
-            case Submit(job=job, replaces=replaces):
-                self._submits[job.id] = change
-                self._retired.add(replaces)
-            case Forget(job=job):
-                self._retired.add(job)
+            case Submit() | Grow() | Forget():
+                self._apply_to_job(change)
             case Grant():
                 self._grants.append(change)
             case Release(job=job, lo=lo, hi=hi, number=number, epoch=epoch):
@@ -164,6 +171,20 @@ class MemoryStore:
             case Cancel(job=job, lo=lo, hi=hi):
                 self._uncancel(job, lo, hi)
                 self._cancels[job].append(change)
+            case Put(key=key):
+                self._values[key] = change
+
+    def _apply_to_job(self, change: Submit | Grow | Forget) -> None:
+        match change:
+            case Submit(job=job, replaces=replaces):
+                self._submits[job.id] = change
+                self._retired.add(replaces)
+            case Grow(job=number, calls=calls):
+                known, submit = self._calls.setdefault(number, []), self._submits[number]
+                known.extend(calls)
+                self._submits[number] = msgspec.structs.replace(submit, job=submit.job.grown(len(known)))
+            case Forget(job=number):
+                self._retired.add(number)
 
     def _settle(self, settle: Settle) -> None:
         attempt = settle.report.attempt

@@ -145,6 +145,10 @@ class SqliteStore:
         """The newest settled attempt of each of these tasks, as (job, position), that has one; in their order."""
         return self._ask(lambda tables: tables.results(tasks))
 
+    def calls(self, job: int, span: Span | None = None) -> dict[int, bytes]:
+        """The arguments of calls of a job, or of a span of it, by position."""
+        return self._ask(lambda tables: tables.calls(job, span))
+
     def close(self) -> None:
         """Flush, release the ownership, end the thread. Idempotent.
 

@@ -18,8 +18,10 @@ from pilotfish.model.changes import (
     Finish,
     Forget,
     Grant,
+    Grow,
     Hold,
     Part,
+    Put,
     Release,
     Revive,
     Settle,
@@ -38,10 +40,11 @@ __all__ = ["Tables"]
 
 _Row: TypeAlias = tuple[Any, ...]
 
-_GRANT_COLUMNS = 9
-_ATTEMPT_COLUMNS = 22
+_COLUMNS = {"add_calls": 4, "add_grants": 9, "add_attempts": 23, "put_values": 3}
 _ROWS_AT_ONCE = 32
 """Of one INSERT. Each statement gives up the interpreter's lock and must win it back from a busy manager."""
+_CALLS_IN_A_ROW = 1000
+"""At most: SQLite takes no value of more than 1 GB, and what is packed together goes together."""
 
 _STATE_NAMES = [state.name for state in sorted(TaskState)]
 _STATES = {state.name: state for state in TaskState}
@@ -52,6 +55,8 @@ _CUT_FINISHES = "keep_finish_behind", "remove_finishes_inside", "shorten_finish_
 _CUT_FLAGS = "keep_flag_behind", "remove_flags_inside", "shorten_flag_before"
 
 _encode = msgspec.json.Encoder().encode
+_pack = msgspec.msgpack.Encoder().encode
+_unpack_calls = msgspec.msgpack.Decoder(tuple[bytes, ...]).decode
 _decode_submit = msgspec.json.Decoder(Submit).decode
 _decode_slots = msgspec.json.Decoder(Slots).decode
 _decode_beside = msgspec.json.Decoder(tuple[Part, ...]).decode
@@ -79,28 +84,30 @@ class Tables:
         """Enter a new owner and tidy up behind the old one; the new epoch."""
         self._run("raise_epoch")
         self._run("prune")
+        self._run("prune_values")
         return self.epoch()
 
     def apply(self, changes: Sequence[Change]) -> None:
         """Let changes take effect in their order.
 
-        Grants and settled attempts touch different tables and are gathered; every other change
+        Calls, grants, settled attempts and values touch different tables and are gathered; every other change
         sees what came before it.
         """
-        grants: list[Any] = []
-        attempts: list[Any] = []
+        gathered: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+        calls, grants, attempts, values = gathered.values()
         for change in changes:
             if isinstance(change, Settle) and not self._has_spans(change.report.attempt.job):
                 attempts += _attempt_row(change)
             elif isinstance(change, Grant):
                 grants += _grant_row(change)
+            elif isinstance(change, Grow):
+                calls += _call_rows(change)
+            elif isinstance(change, Put):
+                values += msgspec.structs.astuple(change)
             else:
-                self._insert("add_grants", grants, _GRANT_COLUMNS)
-                self._insert("add_attempts", attempts, _ATTEMPT_COLUMNS)
-                grants, attempts = [], []
+                self._insert(gathered)
                 self._apply_alone(change)
-        self._insert("add_grants", grants, _GRANT_COLUMNS)
-        self._insert("add_attempts", attempts, _ATTEMPT_COLUMNS)
+        self._insert(gathered)
 
     def load(self) -> Snapshot:
         """All that a new manager must know."""
@@ -118,11 +125,12 @@ class Tables:
             holds=self._holds("current_holds", ()),
             cancels=tuple(Cancel(*row) for row in self._run("current_cancels")),
             durations=self._durations(submits),
+            values=tuple(Put(*row) for row in self._run("values")),
         )
 
     def submits(self) -> tuple[Submit, ...]:
         """All jobs ever submitted, by ascending id."""
-        return tuple(_decode_submit(text) for (text,) in self._run("submits"))
+        return tuple(_submit_of_row(*row) for row in self._run("submits"))
 
     def attempts(self, job: int, position: int) -> tuple[Settle, ...]:
         """All settled attempts of a task, oldest first."""
@@ -134,7 +142,7 @@ class Tables:
 
     def current(self) -> tuple[Submit, ...]:
         """The jobs that were neither replaced nor forgotten, by ascending id."""
-        return tuple(_decode_submit(text) for (text,) in self._run("current_submits"))
+        return tuple(_submit_of_row(*row) for row in self._run("current_submits"))
 
     def survey(self, job: int | None, span: Span | None) -> Survey:
         """The standing of all tasks of the current jobs, or of a span of any one job."""
@@ -155,17 +163,31 @@ class Tables:
         rows = (self._run("result", task).fetchone() for task in tasks)
         return tuple(_settle_of_row(row) for row in rows if row is not None)
 
+    def calls(self, job: int, span: Span | None) -> dict[int, bytes]:
+        """The arguments of calls of a job, or of a span of it, by position."""
+        within = span or Span(0, sys.maxsize)
+        return {
+            position: arguments
+            for lo, packed in self._run("calls", (job, within.lo, within.hi))
+            for position, arguments in enumerate(_unpack_calls(packed), lo)
+            if within.lo <= position < within.hi
+        }
+
     def _run(self, name: str, values: Sequence[Any] | dict[str, Any] = ()) -> sqlite3.Cursor:
         return self._connection.execute(self._sql[name], values)
 
-    def _insert(self, name: str, values: list[Any], columns: int) -> None:
-        step = _ROWS_AT_ONCE * columns
-        for start in range(0, len(values), step):
-            part = values[start : start + step]
-            key = name, len(part) // columns
-            if key not in self._inserts:
-                self._inserts[key] = repeated(self._sql[name], key[1])
-            self._connection.execute(self._inserts[key], part)
+    def _insert(self, gathered: dict[str, list[Any]]) -> None:
+        """Write the rows that were gathered for each statement, and forget them."""
+        for name, values in gathered.items():
+            columns = _COLUMNS[name]
+            step = _ROWS_AT_ONCE * columns
+            for start in range(0, len(values), step):
+                part = values[start : start + step]
+                key = name, len(part) // columns
+                if key not in self._inserts:
+                    self._inserts[key] = repeated(self._sql[name], key[1])
+                self._connection.execute(self._inserts[key], part)
+            values.clear()
 
     def _has_spans(self, job: int) -> bool:
         """Whether it may have spans that the end of an attempt cuts."""
@@ -247,6 +269,19 @@ class Tables:
         return tuple(sorted(grants, key=lambda grant: (grant.job, grant.lo, grant.number, grant.epoch)))
 
 
+def _submit_of_row(text: str, calls: int | None) -> Submit:
+    submit = _decode_submit(text)
+    return submit if calls is None else msgspec.structs.replace(submit, job=submit.job.grown(calls))
+
+
+def _call_rows(grow: Grow) -> list[Any]:
+    rows: list[Any] = []
+    for start in range(0, len(grow.calls), _CALLS_IN_A_ROW):
+        part = grow.calls[start : start + _CALLS_IN_A_ROW]
+        rows += (grow.job, grow.lo + start, grow.lo + start + len(part), _pack(part))
+    return rows
+
+
 def _grant_row(grant: Grant) -> _Row:
     slots = _encode(grant.slots).decode()
     beside = _encode(grant.beside).decode() if grant.beside else None
@@ -276,6 +311,7 @@ def _attempt_row(settle: Settle) -> _Row:
         *(msgspec.structs.astuple(report.stdout) if report.stdout else _NO_OUTPUT),
         *(msgspec.structs.astuple(report.stderr) if report.stderr else _NO_OUTPUT),
         report.reason,
+        report.result or None,
     )
 
 
@@ -292,6 +328,7 @@ def _settle_of_row(row: _Row) -> Settle:
         stdout=None if row[15] is None else OutputRef(*row[15:18]),
         stderr=None if row[18] is None else OutputRef(*row[18:21]),
         reason=row[21],
+        result=row[22] or b"",
     )
     return Settle(report=report, node=row[7], state=_STATES[row[4]], charged=bool(row[5]))
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pilotfish.formats.fingerprint import Match, known, matches
 from pilotfish.model.jobs import (
     Array,
+    CallArray,
     Dependency,
     JobSpec,
     OnLost,
@@ -51,7 +52,7 @@ def keys_of(array: Array | None) -> list[object]:
     """By what each task is known, in their order; spelt out."""
     if array is None:
         return ["alone"]
-    if isinstance(array, RangeArray):
+    if isinstance(array, RangeArray | CallArray):
         return [array.index(position) for position in range(array.count)]
     return [frozenset(zip(array.names, array.row(position), strict=True)) for position in range(array.count)]
 

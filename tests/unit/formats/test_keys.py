@@ -28,7 +28,7 @@ def test_each_supported_key_of_a_job_has_a_reader() -> None:
 
 
 def test_each_supported_key_of_a_job_becomes_part_of_its_spec() -> None:
-    fields = {*JobSpec.__struct_fields__, *Request.__struct_fields__} - {"directory", "request"}
+    fields = {*JobSpec.__struct_fields__, *Request.__struct_fields__} - {"directory", "function", "request"}
     assert set(READERS) == fields - {"start_delay", "most_cores"}
 
 

@@ -6,10 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from pilotfish.errors import UserError
 from pilotfish.manager.intake import Plan, dependencies_first, plan
 from pilotfish.model.changes import Finish, Forget, Hold, Kept, Revive, Snapshot, Submit, TaskRecord
 from pilotfish.model.jobs import Dependency, Job, JobSpec, RangeArray, Retries, Span, TableArray, When
 from pilotfish.model.states import TaskState
+from tests.contracts.builders import submit_calls
 
 EMPTY = Snapshot(submits=(), tasks=(), finishes=(), grants=())
 
@@ -290,3 +292,9 @@ def test_a_hundred_thousand_rows_in_another_order_are_planned(*, keep_failed: bo
     shuffled = rows("a", *random.Random(1).sample(values, len(values)))
     made = again(before, shuffled, keep_failed=keep_failed)
     assert (made.kept, made.again, made.left) == (50_000, 50_000 * (not keep_failed), 50_000 * keep_failed)
+
+
+def test_a_file_does_not_take_over_the_campaign_of_a_session() -> None:
+    session = Snapshot(submits=(submit_calls(calls=3),), tasks=(), finishes=(), grants=())
+    with pytest.raises(UserError, match="job `calls` calls functions"):
+        again(session, spec("a"))

@@ -1,20 +1,21 @@
 """The manager's order of things: nothing leaves before it is durable, nothing is acknowledged before it is recorded."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from pilotfish import __version__
 from pilotfish.manager.loop import Manager
 from pilotfish.model.attempts import AttemptId, Report
-from pilotfish.model.changes import Change, Submit
-from pilotfish.model.events import Cancelled, Command, Event
+from pilotfish.model.changes import Change, Settle, Submit
+from pilotfish.model.events import Cancelled, Command, Event, Grown, Revived
 from pilotfish.model.jobs import Job, JobSpec
 from pilotfish.model.messages import Answer, Ask, Frame, Hello, Message, Reports, Start, Stop
 from pilotfish.model.resources import Inventory
-from pilotfish.model.states import Outcome
+from pilotfish.model.states import Outcome, TaskState
 from pilotfish.scheduler.engine import Scheduler
 from pilotfish.settings import Settings
 from pilotfish.store.memory import MemoryStore
 from pilotfish.transport.base import Connection
+from tests.contracts.builders import grow, submit_calls
 
 HELLO = Hello(__version__, "n", 1, Inventory((0,), 2**30), (), ())
 ATTEMPT = AttemptId(1, 0, 1, 1)
@@ -47,6 +48,12 @@ class Wire:
     def say(self, message: Message) -> None:
         self.arriving.append(Frame(self.number, 0, (message,)))
         self.number += 1
+
+    @property
+    def calls(self) -> list[bytes]:
+        """Arguments of all calls that were started."""
+        starts = [message for frame in self.sent for message in frame.messages if isinstance(message, Start)]
+        return [call for start in {start.lo: start for start in starts}.values() for call in start.calls]
 
     def told(self, kind: type[Message]) -> bool:
         return any(isinstance(message, kind) for frame in self.sent for message in frame.messages)
@@ -116,6 +123,25 @@ def test_an_answer_leaves_when_what_was_decided_for_it_is_durable() -> None:
     assert wire.told(Answer)
 
 
+def test_a_value_that_tasks_share_is_durable_before_anybody_hears_of_it() -> None:
+    store, wire, settings = SlowStore(), Wire(), Settings(resend_after=0.0)
+    manager = Manager(store, Scheduler(settings, epoch=1), wire, settings=settings, observer=Silent(), answer=answer)
+    answered: list[bool] = []
+
+    def step(_now: float) -> None:
+        answered.append(wire.told(Answer))
+        if len(answered) == 1:
+            wire.say(Ask("value-add", {"key": "n", "by": 1}))
+        elif len(answered) == 3:
+            wire.say(Ask("value-read", {"key": "n"}))
+        elif len(answered) == 6:
+            store.finish()
+
+    manager.run(step, stays=lambda: len(answered) < 7)
+    assert answered == [False] * 6 + [True]
+    assert [put.value for put in store.load().values] == [1]
+
+
 def test_nothing_leaves_and_nothing_is_acknowledged_before_it_is_durable() -> None:
     store, wire, settings = SlowStore(), Wire(), Settings(resend_after=0.0)
     store.commit([Submit(Job(1, JobSpec(name="a", command="true", directory="/", cwd="/")))])
@@ -144,3 +170,47 @@ def test_nothing_leaves_and_nothing_is_acknowledged_before_it_is_durable() -> No
     assert started[4], "a durable grant was not sent"
     assert {handled for _, handled in seen[:9]} <= {0, 1}, "a report was acknowledged before it was recorded"
     assert wire.handled == 2
+
+
+def ended(position: int, code: int, *, number: int = 1) -> Report:
+    return Report(AttemptId(1, position, number, 1), 0, Outcome.exited, code, 1.0, 2.0, 0.0, 0)
+
+
+def test_calls_are_started_with_their_arguments_also_by_a_new_manager_and_after_they_had_failed() -> None:
+    store, wire, settings = MemoryStore(), Wire(), Settings(resend_after=0.0)
+    store.commit([submit_calls(), grow(0, b"done", b"open", b"failed")])
+    store.commit([Settle(ended(0, 0), "n", TaskState.succeeded, charged=True)])
+    store.commit([Settle(ended(2, 1), "n", TaskState.failed, charged=True)])
+    wanted: list[Event] = []
+
+    def take() -> list[Event]:
+        events = list(wanted)
+        wanted.clear()
+        return events
+
+    scheduler = Scheduler(settings, epoch=1)
+    manager = Manager(store, scheduler, wire, settings=settings, observer=Silent(), answer=answer, inbox=take)
+    manager.restore(store.load(), {})
+    steps: Iterator[tuple[Callable[[], None], list[bytes]]] = iter((
+        (lambda: wire.say(HELLO), [b"open"]),
+        (lambda: wire.say(Reports((ended(1, 0),))), [b"open"]),
+        (lambda: wanted.append(Revived(1, 0, 3)), [b"open", b"failed"]),
+        (lambda: wire.say(Reports((ended(2, 0, number=2),))), [b"open", b"failed"]),
+        (lambda: wanted.append(Grown(1, (b"new",))), [b"open", b"failed", b"new"]),
+        (lambda: wire.say(Reports((ended(3, 0),))), [b"open", b"failed", b"new"]),
+    ))  # fmt: skip
+    seen: list[tuple[list[bytes], list[bytes]]] = []
+    expected: list[bytes] = []
+    left = 6
+
+    def step(_now: float) -> None:
+        nonlocal expected, left
+        if wire.calls == expected and (following := next(steps, None)) is not None:
+            do, expected = following
+            do()
+            left -= 1
+        seen.append((wire.calls, expected))
+        assert len(seen) < 1000, seen[-1]
+
+    manager.run(step, stays=lambda: left > 0)
+    assert wire.calls == [b"open", b"failed", b"new"]

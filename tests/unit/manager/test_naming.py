@@ -2,7 +2,7 @@ import pytest
 
 from pilotfish.errors import UserError
 from pilotfish.manager.naming import Named, array_words, find, task_id
-from pilotfish.model.jobs import Array, Job, JobSpec, RangeArray, TableArray
+from pilotfish.model.jobs import Array, CallArray, Job, JobSpec, RangeArray, TableArray
 
 
 def job(number: int, name: str, array: Array | None = None) -> Job:
@@ -13,8 +13,9 @@ PREPARE = job(1, "prepare")
 OLD_SIM = job(2, "sim", RangeArray(0, 3))
 SIM = job(7, "sim", RangeArray(10, 6, 2))
 ODD = job(8, "a:b", TableArray(("value",), (("x", "y"),)))
-EVERY = {one.id: one for one in (PREPARE, OLD_SIM, SIM, ODD)}
-CURRENT = {one.id: one for one in (PREPARE, SIM, ODD)}
+CALLS = job(9, "calls", CallArray(3))
+EVERY = {one.id: one for one in (PREPARE, OLD_SIM, SIM, ODD, CALLS)}
+CURRENT = {one.id: one for one in (PREPARE, SIM, ODD, CALLS)}
 
 
 @pytest.mark.parametrize(
@@ -29,6 +30,7 @@ CURRENT = {one.id: one for one in (PREPARE, SIM, ODD)}
         ("2:1", Named(OLD_SIM, 1)),
         ("a:b", Named(ODD, None)),
         ("a:b:1", Named(ODD, 1)),
+        ("calls:2", Named(CALLS, 2)),
     ],
 )
 def test_numbers_and_names_lead_to_jobs_and_tasks(text: str, named: Named) -> None:
@@ -38,8 +40,9 @@ def test_numbers_and_names_lead_to_jobs_and_tasks(text: str, named: Named) -> No
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("9", "there is no job `9`; there are: prepare, sim, a:b"),
-        ("9:1", "there is no job `9`; there are: prepare, sim, a:b"),
+        ("5", "there is no job `5`; there are: prepare, sim, a:b, calls"),
+        ("5:1", "there is no job `5`; there are: prepare, sim, a:b, calls"),
+        ("calls:3", "`calls` has no task 3, but 0-2"),
         ("smi:12", "there is no job `smi`; did you mean `sim`?"),
         ("sim:11", "`sim` has no task 11, but 10-20:2"),
         ("sim:22", "`sim` has no task 22, but 10-20:2"),
@@ -66,7 +69,13 @@ def test_a_task_is_numbered_by_its_index() -> None:
 
 @pytest.mark.parametrize(
     ("array", "words"),
-    [(None, ""), (RangeArray(0, 1), "0-0"), (RangeArray(5, 3), "5-7"), (RangeArray(0, 0), "empty")],
+    [
+        (None, ""),
+        (RangeArray(0, 1), "0-0"),
+        (RangeArray(5, 3), "5-7"),
+        (RangeArray(0, 0), "empty"),
+        (CallArray(), "empty"),
+    ],
 )
 def test_indices_are_told_as_they_are_written(array: Array | None, words: str) -> None:
     assert array_words(job(1, "x", array)) == words

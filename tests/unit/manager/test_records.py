@@ -32,6 +32,7 @@ from pilotfish.model.states import Outcome, TaskState
 from pilotfish.scheduler.engine import Scheduler
 from pilotfish.settings import Settings
 from pilotfish.store.memory import MemoryStore
+from tests.contracts.builders import grow, submit_calls
 
 S = TaskState
 TASKS = 4
@@ -181,6 +182,17 @@ def test_what_an_earlier_run_did_counts() -> None:
         Submit(job(2, tasks=6), kept=(Kept(Span(1, 3), 1, 0),), replaces=1),
     )
     assert names(found, 2) == ["ready", "succeeded", "succeeded", "ready", "ready", "ready"]
+
+
+def test_calls_that_were_added_are_told() -> None:
+    later = Submit(job(2, Dependency("calls"), on=(1,), tasks=1))
+    changes = submit_calls(), grow(0, b"a", b"b"), settle(1, 0, S.succeeded), later, grant(1, 1, 2), grow(2, b"c")
+    found = records(*changes)
+    assert names(found, 1) == ["succeeded", "running", "ready"]
+    assert names(found, 2) == ["waiting"]
+    assert found.jobs[1].spec.count == 3
+    assert found.explain(2, 0, 0.0).reason == "waits for calls to succeed (1 of 3 tasks have ended)"
+    assert names(records(*changes, Forget(1)), 1) == ["succeeded", "running", "ready"]
 
 
 def test_a_retired_job_can_be_looked_at_by_its_number() -> None:

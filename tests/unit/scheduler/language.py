@@ -19,6 +19,7 @@ from pilotfish.model.events import (
     Draining,
     Ended,
     Event,
+    Grown,
     Held,
     Kill,
     Limited,
@@ -32,7 +33,7 @@ from pilotfish.model.events import (
     WakeAt,
     Woken,
 )
-from pilotfish.model.jobs import Dependency, Job, JobSpec, RangeArray, Retries, When
+from pilotfish.model.jobs import CallArray, Dependency, Job, JobSpec, RangeArray, Retries, When
 from pilotfish.model.quantities import ONE, Amount
 from pilotfish.model.resources import Gpu, Inventory, Request, Slots
 from pilotfish.model.states import Outcome
@@ -40,6 +41,7 @@ from pilotfish.scheduler.engine import Scheduler
 from pilotfish.scheduler.fit import fits
 from pilotfish.settings import Settings
 from pilotfish.store.memory import MemoryStore
+from tests.contracts.builders import FUNCTION
 
 GIB = 2**30
 Kind = TypeVar("Kind")
@@ -89,6 +91,12 @@ def job(
         **spec,
     )
     return Job(number, body, depends_on=tuple(entry[0] for entry in entries))
+
+
+def calling(number: int, **spec: Any) -> Job:
+    """A job that calls functions; see :meth:`World.grow`."""
+    made = job(number, function=FUNCTION, **spec)
+    return msgspec.structs.replace(made, spec=msgspec.structs.replace(made.spec, array=CallArray()))
 
 
 class Host:
@@ -153,8 +161,14 @@ class World:
         book = scheduler._book  # noqa: SLF001 - not public
         placement, queue, jobs = book.placement, book.queue, book.jobs
         kept = placement.reservation
-        # A job that waits for starts may have become ready by the very grants that seem to have overtaken it.
-        known = [tasks for tasks in jobs.values() if all(one.when is not When.started for one in tasks.job.spec.after)]
+        # A job that waits for starts may have become ready by the very grants that seem to have overtaken it, or been
+        # skipped by them, and so those after it.
+        by_starts: set[int] = set()
+        for number, tasks in sorted(jobs.items()):
+            awaited = {one.when for one in tasks.job.spec.after}
+            if When.started in awaited or by_starts.intersection(tasks.job.depends_on):
+                by_starts.add(number)
+        known = [tasks for number, tasks in jobs.items() if number not in by_starts]
         ready = [pool for tasks in known for pool in tasks.pools() if queue.room(pool)]
         for grant in of_type(commands, Grant):
             lane = placement.lanes[grant.node][grant.lane]
@@ -174,6 +188,10 @@ class World:
         submits = tuple(Submit(one, replaces=replaces) for one in jobs)
         self.store.commit(submits)
         return self.tell(Submitted(submits))
+
+    def grow(self, number: int, calls: int = 1) -> list[Command]:
+        count = self.count(number)
+        return self.tell(Grown(number, tuple(b"%d" % position for position in range(count, count + calls))))
 
     def join(self, name: str = "n", *, cpus: int = 2, gib: int = 8, gpus: int = 0, **more: Any) -> list[Command]:
         has = msgspec.structs.replace(inventory(cpus, gib), gpus=tuple(Gpu(str(n)) for n in range(gpus)), **more)
@@ -209,14 +227,14 @@ class World:
         return self.tell(Draining(**how))
 
     def end(
-        self, *attempts: AttemptId, code: int = 0, took: float = SHORT, outcome: Outcome = Outcome.exited
+        self, *attempts: AttemptId, code: int = 0, took: float = SHORT, outcome: Outcome = Outcome.exited, **more: Any
     ) -> list[Command]:
         """End attempts; by default all that run."""
         reports: dict[str, list[Report]] = {name: [] for name in self.hosts}
         for name, lane, attempt in self.running():
             if not attempts or attempt in attempts:
                 self._leave(name, lane, attempt)
-                reports[name].append(Report(attempt, lane, outcome, code, self.now - took, self.now, 0.0, 0))
+                reports[name].append(Report(attempt, lane, outcome, code, self.now - took, self.now, 0.0, 0, **more))
         commands = []
         for name, ended in reports.items():
             if ended:

@@ -5,7 +5,7 @@ import pytest
 from pilotfish.model.attempts import AttemptId, Report
 from pilotfish.model.jobs import OnLost, Retries
 from pilotfish.model.states import Outcome, Trigger
-from pilotfish.scheduler.retry import Consequence, History, consequence, delay
+from pilotfish.scheduler.retry import Consequence, History, consequence
 
 _O, T = Outcome, Trigger
 
@@ -32,6 +32,7 @@ CASES = [
     (_O.lost, 0, 3, 0, 0, T.give_back, False),
     (_O.lost, 0, 0, 1, 9, T.give_back, False),
     (_O.lost, 0, 0, 2, 9, T.fail, False),
+    (_O.deferred, 0, 9, 9, 0, T.give_back, False),
 ]
 
 
@@ -66,12 +67,19 @@ def test_only_chosen_ends_are_tried_again(*, outcome: Outcome, code: int, again:
 
 
 def test_a_delay_postpones() -> None:
-    assert after(_O.exited, 1, History(), Retries(1, delay=5.0)).trigger is T.postpone
+    assert after(_O.exited, 1, History(), Retries(1, delay=5.0)) == Consequence(T.postpone, charged=True, after=5.0)
+
+
+def test_a_task_may_defer_itself_and_is_charged_nothing() -> None:
+    report = Report(AttemptId(1, 0, 1, 1), 0, _O.deferred, 0, 1.0, 2.0, 0.0, 0, defer=30.0)
+    found = consequence(report, History(tries=9), retries=Retries(), on_lost=OnLost.fail, crash_limit=1)
+    assert found == Consequence(T.postpone, after=30.0)
 
 
 def test_delays_grow_up_to_their_limit() -> None:
-    retries = Retries(9, delay=10.0, backoff=2.0, max_delay=50.0)
-    assert [delay(retries, tries) for tries in (1, 2, 3, 4, 1000)] == [10.0, 20.0, 40.0, 50.0, 50.0]
+    retries = Retries(9999, delay=10.0, backoff=2.0, max_delay=50.0)
+    delays = [after(_O.exited, 1, History(tries), retries).after for tries in (0, 1, 2, 3, 999)]
+    assert delays == [10.0, 20.0, 40.0, 50.0, 50.0]
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,10 @@
 
 import pytest
 
+from pilotfish.model.changes import Grant, Settle
 from pilotfish.model.events import Kill
 from pilotfish.model.jobs import Retries, When
-from pilotfish.model.states import Outcome
+from pilotfish.model.states import Outcome, TaskState
 from tests.unit.scheduler.language import LONG, World, job, of_type
 
 DAY = 86_400.0
@@ -60,6 +61,28 @@ def test_a_failed_task_waits_before_its_next_try() -> None:
     world.run()
     assert world.now == 1 + 2 + 1 + 6 + 1 + 18 + 1
     assert world.states(1) == "s"
+
+
+def test_a_task_that_defers_itself_waits_and_says_why() -> None:
+    world = World(job(1))
+    world.join()
+    world.end(outcome=Outcome.deferred, defer=30.0, reason="the disk is full")
+    (settled,) = of_type(world.said, Settle)
+    assert (settled.state, settled.charged, world.states(1)) == (TaskState.ready, False, "w")
+    world.now = 10.0
+    assert world.explain(1) == "has deferred itself, for another 20s: the disk is full"
+    world.run()
+    assert world.states(1) == "s"
+    assert [grant.number for grant in of_type(world.said, Grant)] == [1, 2]
+    assert world.now == 30.0 + LONG
+
+
+def test_a_task_that_defers_itself_while_it_is_cancelled_is_cancelled() -> None:
+    world = World(job(1))
+    world.join()
+    world.cancel(1)
+    world.end(outcome=Outcome.deferred, defer=30.0)
+    assert world.states(1) == "c"
 
 
 def test_a_delayed_task_can_be_cancelled() -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish.model.messages import Close, Frame, Message
+from pilotfish.model.messages import Frame, Message, Note
 from pilotfish.transport.link import Link
 
 RESEND, HEARTBEAT = 1.0, 20.0
@@ -14,6 +14,10 @@ RESEND, HEARTBEAT = 1.0, 20.0
 
 def link() -> Link:
     return Link(resend_after=RESEND, heartbeat=HEARTBEAT)
+
+
+def note(number: int) -> Note:
+    return Note(str(number))
 
 
 def carry(sender: Link, receiver: Link, now: float) -> list[Message]:
@@ -26,14 +30,14 @@ def carry(sender: Link, receiver: Link, now: float) -> list[Message]:
 
 def test_messages_arrive_in_order_with_rising_numbers() -> None:
     left, right = link(), link()
-    assert left.send(Close(1), Close(2)) == 2
-    assert left.send(Close(3)) == 3
-    assert left.outgoing(0.0) == Frame(1, 0, (Close(1), Close(2), Close(3)))
-    left.send(Close(4))
+    assert left.send(note(1), note(2)) == 2
+    assert left.send(note(3)) == 3
+    assert left.outgoing(0.0) == Frame(1, 0, (note(1), note(2), note(3)))
+    left.send(note(4))
     frame = left.outgoing(0.1)
-    assert frame == Frame(4, 0, (Close(4),))
-    assert right.receive(Frame(1, 0, (Close(1), Close(2), Close(3))), 0.1) == [Close(1), Close(2), Close(3)]
-    assert right.receive(frame, 0.1) == [Close(4)]
+    assert frame == Frame(4, 0, (note(4),))
+    assert right.receive(Frame(1, 0, (note(1), note(2), note(3))), 0.1) == [note(1), note(2), note(3)]
+    assert right.receive(frame, 0.1) == [note(4)]
     assert right.received == 4
 
 
@@ -46,23 +50,23 @@ def test_nothing_to_say_is_no_frame() -> None:
 def test_a_message_is_due_at_once() -> None:
     left = link()
     left.receive(Frame(1, 0, ()), 5.0)
-    left.send(Close(1))
+    left.send(note(1))
     assert left.next_due() <= 5.0
 
 
 def test_what_was_handled_is_told_with_the_next_message() -> None:
     left, right = link(), link()
-    left.send(Close(1))
+    left.send(note(1))
     carry(left, right, 0.0)
-    right.send(Close(2))
-    assert carry(right, left, 0.0) == [Close(2)]
+    right.send(note(2))
+    assert carry(right, left, 0.0) == [note(2)]
     assert left.acknowledged == 1
     assert left.next_due() > 0.05, "the answer itself needs no hurry"
 
 
 def test_what_was_received_is_not_acknowledged_before_it_is_handled() -> None:
     left, right = link(), link()
-    left.send(Close(1), Close(2))
+    left.send(note(1), note(2))
     frame = left.outgoing(0.0)
     assert frame
     right.receive(frame, 0.0)
@@ -73,7 +77,7 @@ def test_what_was_received_is_not_acknowledged_before_it_is_handled() -> None:
 
 def test_an_acknowledgement_alone_waits_a_moment_for_company() -> None:
     left, right = link(), link()
-    left.send(Close(1))
+    left.send(note(1))
     carry(left, right, 10.0)
     assert right.outgoing(10.0) is None
     assert right.next_due() == 10.0 + RESEND / 10
@@ -82,7 +86,7 @@ def test_an_acknowledgement_alone_waits_a_moment_for_company() -> None:
 
 def test_acknowledgements_are_not_acknowledged() -> None:
     left, right = link(), link()
-    left.send(Close(1))
+    left.send(note(1))
     carry(left, right, 0.0)
     carry(right, left, 0.5)
     assert left.acknowledged == 1
@@ -92,7 +96,7 @@ def test_acknowledgements_are_not_acknowledged() -> None:
 
 def test_silence_ends_with_a_heartbeat() -> None:
     left, right = link(), link()
-    left.send(Close(1))
+    left.send(note(1))
     carry(left, right, 0.0)
     carry(right, left, 0.5)
     assert left.next_due() == HEARTBEAT
@@ -104,19 +108,19 @@ def test_every_frame_is_a_sign_of_life() -> None:
     left = Link(resend_after=RESEND, heartbeat=HEARTBEAT, now=3.0)
     assert left.last_heard == 3.0
     left.receive(Frame(1, 0, ()), 4.0)
-    left.receive(Frame(7, 0, (Close(1),)), 5.0)
+    left.receive(Frame(7, 0, (note(1),)), 5.0)
     assert left.last_heard == 5.0
 
 
 def test_what_is_not_acknowledged_is_sent_again_with_growing_patience() -> None:
     left = link()
-    left.send(Close(1), Close(2))
+    left.send(note(1), note(2))
     sent = []
     now = 0.0
     for _ in range(7):
         frame = left.outgoing(now)
         if frame and frame.messages:
-            assert frame == Frame(1, 0, (Close(1), Close(2)))
+            assert frame == Frame(1, 0, (note(1), note(2)))
             sent.append(now)
         now = left.next_due()
     assert sent == [0.0, 1.0, 3.0, 7.0, 15.0, 31.0, 47.0]
@@ -124,31 +128,31 @@ def test_what_is_not_acknowledged_is_sent_again_with_growing_patience() -> None:
 
 def test_progress_restores_patience() -> None:
     left = link()
-    left.send(Close(1), Close(2))
+    left.send(note(1), note(2))
     for now in (0.0, 1.0, 3.0):
         assert left.outgoing(now)
     left.receive(Frame(1, 1, ()), 3.5)
     assert left.next_due() == 4.5
-    assert left.outgoing(4.5) == Frame(2, 0, (Close(2),))
+    assert left.outgoing(4.5) == Frame(2, 0, (note(2),))
 
 
 def test_new_messages_do_not_put_off_lost_ones() -> None:
     left, right = link(), link()
-    left.send(Close(1))
+    left.send(note(1))
     left.outgoing(0.0)  # lost
     for tenth in range(1, 10):
-        left.send(Close(tenth))
+        left.send(note(tenth))
         assert carry(left, right, tenth / 10) == []
-    left.send(Close(10))
-    assert carry(left, right, 1.0) == [Close(1), *(Close(n) for n in range(1, 11))]
+    left.send(note(10))
+    assert carry(left, right, 1.0) == [note(1), *(note(n) for n in range(1, 11))]
 
 
 def test_a_repeated_frame_is_acknowledged_once_more_and_adds_nothing() -> None:
     left, right = link(), link()
-    left.send(Close(1))
+    left.send(note(1))
     frame = left.outgoing(0.0)
     assert frame
-    assert right.receive(frame, 0.0) == [Close(1)]
+    assert right.receive(frame, 0.0) == [note(1)]
     right.handled(1)
     assert right.outgoing(0.1)  # lost
     assert right.receive(frame, 1.0) == []
@@ -157,24 +161,24 @@ def test_a_repeated_frame_is_acknowledged_once_more_and_adds_nothing() -> None:
 
 def test_a_frame_that_overlaps_adds_its_end() -> None:
     right = link()
-    right.receive(Frame(1, 0, (Close(1), Close(2))), 0.0)
-    assert right.receive(Frame(2, 0, (Close(2), Close(3))), 0.0) == [Close(3)]
+    right.receive(Frame(1, 0, (note(1), note(2))), 0.0)
+    assert right.receive(Frame(2, 0, (note(2), note(3))), 0.0) == [note(3)]
 
 
 def test_a_frame_after_a_gap_adds_nothing() -> None:
     right = link()
-    assert right.receive(Frame(2, 0, (Close(2),)), 0.0) == []
+    assert right.receive(Frame(2, 0, (note(2),)), 0.0) == []
     assert right.received == 0
-    assert right.receive(Frame(1, 0, (Close(1), Close(2))), 0.0) == [Close(1), Close(2)]
+    assert right.receive(Frame(1, 0, (note(1), note(2))), 0.0) == [note(1), note(2)]
 
 
 def test_an_acknowledgement_of_what_was_never_sent_is_ignored() -> None:
     left = link()
-    left.send(Close(1))
+    left.send(note(1))
     left.outgoing(0.0)
     left.receive(Frame(1, 99, ()), 0.0)
     assert left.acknowledged == 1
-    assert left.send(Close(2)) == 2
+    assert left.send(note(2)) == 2
 
 
 class Fate(NamedTuple):
@@ -230,7 +234,7 @@ def test_over_a_sea_of_troubles_all_arrive_once_and_in_order(
     given_to: tuple[list[Message], list[Message]] = ([], [])
     for pause, right, count in wishes:
         side = int(right)
-        messages = [Close(len(given_to[side]) + n) for n in range(count)]
+        messages = [note(len(given_to[side]) + n) for n in range(count)]
         given_to[side].extend(messages)
         sea.links[side].send(*messages)
         sea.advance(sea.now + pause)

@@ -19,12 +19,19 @@ WHERE hi - lo = (
         AND a.number = grants.number AND a.epoch = grants.epoch
 )
 
+-- name: prune_values
+-- Of keys that are there no more.
+DELETE FROM kv WHERE value IS NULL
+
 -- name: add_job
 INSERT INTO jobs VALUES (?, ?, 1, ?)
 
 -- name: retire_job
 -- A job is replaced or forgotten.
 UPDATE jobs SET current = 0 WHERE id = ?
+
+-- name: add_calls
+INSERT INTO calls VALUES (?, ?, ?, ?)
 
 -- name: add_grants
 INSERT INTO grants VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -45,7 +52,7 @@ WHERE job = :job AND number = :number AND epoch = :epoch AND hi > :lo
 
 -- name: add_attempts
 -- The first record of an attempt stands; a repetition changes nothing.
-INSERT OR IGNORE INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT OR IGNORE INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: revive_attempts
 -- Attempts of failed, cancelled and skipped tasks in the span count no more.
@@ -105,10 +112,16 @@ WHERE kind = :kind AND job = :job AND hi > :lo
 SELECT DISTINCT job FROM flags WHERE kind = 'cancelled'
 
 -- name: submits
-SELECT submit FROM jobs ORDER BY id
+-- With the number of calls, NULL where none was ever added.
+SELECT submit, (SELECT hi FROM calls WHERE job = jobs.id ORDER BY lo DESC LIMIT 1) FROM jobs ORDER BY id
 
 -- name: current_submits
-SELECT submit FROM jobs WHERE current ORDER BY id
+SELECT submit, (SELECT hi FROM calls WHERE job = jobs.id ORDER BY lo DESC LIMIT 1) FROM jobs WHERE current ORDER BY id
+
+-- name: calls
+SELECT lo, arguments FROM calls
+WHERE job = ?1 AND hi > ?2 AND lo < ?3
+    AND lo >= ifnull((SELECT max(lo) FROM calls WHERE job = ?1 AND lo <= ?2), 0)
 
 -- name: current_tasks
 -- One row for each task that has had an attempt. With max() SQLite takes the other columns from the row that has it.
@@ -200,3 +213,9 @@ WHERE g.job = ?1 AND g.hi > ?2 AND g.lo < ?3 AND g.hi - g.lo > (
 
 -- name: result
 SELECT * FROM attempts WHERE job = ? AND position = ? ORDER BY number DESC, epoch DESC LIMIT 1
+
+-- name: put_values
+INSERT OR REPLACE INTO kv VALUES (?, ?, ?)
+
+-- name: values
+SELECT key, value, version FROM kv WHERE value IS NOT NULL ORDER BY key
