@@ -12,8 +12,9 @@ import socket
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
+from functools import partial
 from itertools import count
 from typing import TypeAlias, TypeVar
 
@@ -22,6 +23,7 @@ import msgspec
 from pilotfish.agent.config import AgentConfig
 from pilotfish.agent.inventory import Declared
 from pilotfish.agent.launch import AgentProcess
+from pilotfish.client.earlier import EarlierCommands
 from pilotfish.client.home import Home
 from pilotfish.client.printing import Printer
 from pilotfish.errors import InternalError, StoreError, UnavailableError, UserError
@@ -72,17 +74,26 @@ class Embedded:
         declared: what its node has.
         settings: of manager and agent.
         note: is told what a person should read.
+        home: where it lives; None: a place that goes with it.
+        limits: the named ones of its queue.
 
     """
 
     def __init__(
-        self, declared: Declared, settings: Settings, *, note: Callable[[str], None], home: Home | None = None
+        self,
+        declared: Declared,
+        settings: Settings,
+        *,
+        note: Callable[[str], None],
+        home: Home | None = None,
+        limits: Mapping[str, int] | None = None,
     ) -> None:
         """Start manager and agent. Raises BusyError where another session lives there."""
         self._settings, self._note = settings, note
         self.home = home or Home.passing()
         self.folder, self.values = self.home.folder, self.home.values
         self.store, self.snapshot = self.home.open_store(self._wake)
+        self._earlier = None if self.snapshot is None else EarlierCommands(self.store, self.snapshot)
         self._inbox: deque[Ticket | Event | Callable[[], None]] = deque()
         self._rung = False
         self._lock = threading.Lock()
@@ -123,8 +134,7 @@ class Embedded:
         known = () if self.snapshot is None else self.snapshot.submits
         self._numbers = count(1 + max((submit.job.id for submit in known), default=0))
         self._tickets.update({submit.job.id: {} for submit in known})
-        if self.snapshot is not None:
-            self._manager.restore(self.snapshot, {})
+        self._manager.restore(self.snapshot or self.store.load(), limits or {})
         self._agent = AgentProcess(config, fork=False)
         self._thread = threading.Thread(target=self._run, name="pilotfish manager", daemon=True)
         self._thread.start()
@@ -179,9 +189,19 @@ class Embedded:
         with self._lock:
             if not self._open:
                 raise RuntimeError("this session is closed")
+            job = None if self._earlier is None else self._earlier.same(spec, depends_on)
+            if job is not None:
+                self._watchers[job] = ended
+                self._put(partial(self._resume, job, range(spec.count)))
+                return job
             job = self._new_job()
             self._watchers[job] = ended
-            self._put(Submitted((Submit(Job(job, spec, depends_on, time.time())),)))
+            submit = Submit(Job(job, spec, depends_on, time.time()))
+            if self._earlier is not None:
+                submit = self._earlier.replacing(submit.job)
+            self._put(Submitted((submit,)))
+            for kept in submit.kept:
+                self._put(partial(self._resume, job, range(kept.span.lo, kept.span.hi)))
         return job
 
     def cancel_job(self, job: int, count: int) -> None:
@@ -301,6 +321,18 @@ class Embedded:
                 return Grown(job, tuple(calls))
             ticket = following
             inbox.popleft()
+
+    def _resume(self, job: int, positions: range) -> None:
+        """Tell how tasks of an earlier session ended, and have those again that failed."""
+        for position in positions:
+            state = self._scheduler.state(job, position)
+            if state is TaskState.succeeded and self._earlier is not None:
+                end = self._earlier.ends(job, position)
+                attempt = msgspec.structs.replace(end.report.attempt, position=position)
+                report = msgspec.structs.replace(end.report, attempt=attempt)
+                self._watchers[job](msgspec.structs.replace(end, report=report))
+            elif state in FINAL:
+                self._inbox.append(Revived(job, position, position + 1))
 
     def _take_up(self, ticket: Ticket, position: int) -> None:
         ticket.position = position

@@ -29,7 +29,7 @@ from pilotfish.client.home import Home
 from pilotfish.client.inputs import futures_in
 from pilotfish.client.resources import Resource, WallTime
 from pilotfish.client.times import RunTimes
-from pilotfish.client.wanted import Wanted, read_job
+from pilotfish.client.wanted import Wanted, read_job, read_named_limits
 from pilotfish.errors import UserError
 from pilotfish.functions.jobclass import JobClass, JobRunner, check_arguments, job_fields
 from pilotfish.functions.keyvalues import KeyValues
@@ -66,6 +66,7 @@ class Options:
 
         """
         wanted, futures = self._wanted.changed(keys), self._after
+        self._base.require_limits(wanted.uses)
         if after is not None:
             dependencies = list(map(_dependency, after if isinstance(after, list | tuple) else [after]))
             jobs = [(one, when) for one, when in dependencies if isinstance(one, CommandFuture)]
@@ -117,6 +118,7 @@ class Options:
         if array is not None:
             keys["array"] = array if isinstance(array, int | str | Mapping | range) else [str(one) for one in array]  # type: ignore[attr-defined]
         spec = self._wanted.over(read_job(keys), keys)
+        self._base.require_limits(spec.uses.items())
         return self._base.start_command(spec, self._wanted.depends_on)
 
     def launch(
@@ -145,6 +147,7 @@ class _Base(Options):
         gpus: likewise.
         resources: custom ones that there are, by name.
         labels: that the node carries.
+        limits: what there is of named things, of which tasks take by ``uses``: ``{"licence": 4}``.
 
     """
 
@@ -158,11 +161,14 @@ class _Base(Options):
         gpus: int | None = None,
         resources: Mapping[str, float] | None = None,
         labels: Iterable[str] = (),
+        limits: Mapping[str, int] | None = None,
     ) -> None:
         """Nothing starts before the first call."""
         super().__init__(self, Wanted())
         if isinstance(store, str) and store.startswith(("unix:", "https:")):
             raise UserError(f"{store}: joining a server is not yet supported; see docs/limits.md")
+        self.limits = read_named_limits(limits or {})
+        """The named limits."""
         self._store = None if store is None else Path(store)
         self._name = name
         asked = Wanted().changed({"resources": dict(resources)} if resources else {}).request
@@ -192,7 +198,7 @@ class _Base(Options):
                     home, settings = Home.passing(), Settings(lease=_LEASE, queue_limit=_QUEUE_LIMIT)
                 else:
                     home, settings = Home.in_store(self._store, self._name), Settings(queue_limit=_QUEUE_LIMIT)
-                self._embedded = Embedded(self._declared, settings, note=_say, home=home)
+                self._embedded = Embedded(self._declared, settings, note=_say, home=home, limits=self.limits)
                 self._calls = Calls(self._embedded)
             return self._calls
 
@@ -204,6 +210,16 @@ class _Base(Options):
         wanted = Wanted(**job_fields(kind))
         check_arguments(kind, arguments)
         return Options(self, wanted).submit(JobRunner(kind), **arguments)
+
+    def require_limits(self, uses: Iterable[tuple[str, int]]) -> None:
+        """Raise UserError where one of these is no limit of this session, or is less than what is asked for."""
+        for name, amount in uses:
+            if name not in self.limits:
+                raise UserError(
+                    f"uses.{name}: no such limit; declare it: {type(self).__name__}(limits={{{name!r}: 1}})"
+                )
+            if amount > self.limits[name]:
+                raise UserError(f"uses.{name}: expected at most {self.limits[name]}, the limit; got {amount}")
 
     def start_command(self, spec: JobSpec, depends_on: tuple[int, ...]) -> CommandFuture:
         """Submit a job of commands."""

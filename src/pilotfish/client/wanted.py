@@ -14,10 +14,11 @@ from pilotfish.client.resources import Resource, as_request
 from pilotfish.errors import UserError
 from pilotfish.formats.entries import EntryError, shown_path
 from pilotfish.formats.job import JobReader
+from pilotfish.formats.values import read_limits
 from pilotfish.model.jobs import Dependency, JobSpec, OnLost, Retries, When
 from pilotfish.model.resources import Request
 
-__all__ = ["Wanted", "read_job"]
+__all__ = ["Wanted", "read_job", "read_named_limits"]
 
 _NOT_OF_FUNCTIONS = ("array", "command", "modules", "setup", "signal", "stderr", "stdin", "stdout", "venv")
 
@@ -119,10 +120,20 @@ _SPEC_FIELDS = frozenset(JobSpec.__struct_fields__) - {"name", "cwd"}
 
 def read_job(keys: Mapping[str, object]) -> JobSpec:
     """A job from the keys of a job file with Python's values. Raises UserError naming the key."""
+    if keys.get("hold"):
+        raise UserError("hold: a session has nobody who would release it; submit it later")
     try:
         return JobReader(str(Path.cwd()), {}).read({key: _plain(value) for key, value in keys.items()}, None)
     except EntryError as error:
         raise UserError(f"{shown_path(error.path)}: {error}") from None
+
+
+def read_named_limits(limits: Mapping[str, object]) -> dict[str, int]:
+    """The named limits of a session. Raises UserError naming the one that is wrong."""
+    try:
+        return read_limits(dict(limits))
+    except EntryError as error:
+        raise UserError(f"limits.{shown_path(error.path)}: {error}") from None
 
 
 def _plain(value: object) -> object:

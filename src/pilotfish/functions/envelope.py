@@ -71,6 +71,9 @@ def pack_function(function: Callable[..., object]) -> tuple[str, bytes]:
     What can be imported goes by reference: module and name. Functions and classes of ``__main__``, lambdas, closures
     and whatever hides behind another object's name go by value, with what they use. Raises UnpicklableError.
     """
+    program = sys.modules.get("__mp_main__")
+    if program is not None:  # a child that multiprocessing has spawned: what __main__ is to it, and to nobody else
+        cloudpickle.register_pickle_by_value(program)
     try:
         blob = _pickled(function, None)
     except Exception as error:

@@ -93,12 +93,14 @@ class Surroundings:
         """The streams that are open now are those that shall stay."""
         self._files = os.fstat(1).st_ino, os.fstat(2).st_ino
 
-    def restore(self) -> tuple[str, bool]:
-        """Set back what a call has changed: why no other may follow it, else empty; and whether it printed."""
+    def look(self) -> tuple[str, bool]:
+        """Why no other call may follow the one that has ended, else empty; and whether it printed."""
         self._calls += 1
         spoiled, printed = self._streams()
-        if spoiled:
-            return spoiled, printed
+        return spoiled or self._leftovers() or self._growth(), printed
+
+    def restore(self) -> None:
+        """Set back what a call has changed. Raises OSError where its folder is gone."""
         # All of this happens between any two calls. The environment's own dictionary is compared, because a copy of
         # it costs more than all the rest.
         if os.environ._data != self._environment:  # type: ignore[attr-defined]  # noqa: SLF001
@@ -107,15 +109,11 @@ class Surroundings:
         if os.sched_getaffinity(0) != self._cores:
             self._bind()
         self._restore_settings()
-        try:
-            if os.getcwd() != self._cwd:  # noqa: PTH109 - between any two calls
-                os.chdir(self._cwd)
-            scratch = os.fstat(self._scratch_folder)
-            if scratch.st_mtime_ns != self._scratch_changed or not scratch.st_nlink:
-                self._empty_scratch()
-        except OSError as error:
-            return f"its folder is gone: {error}", printed
-        return self._leftovers() or self._growth(), printed
+        if _here() != self._cwd:
+            os.chdir(self._cwd)
+        scratch = os.fstat(self._scratch_folder)
+        if scratch.st_mtime_ns != self._scratch_changed or not scratch.st_nlink:
+            self._empty_scratch()
 
     def _streams(self) -> tuple[str, bool]:
         try:
@@ -174,6 +172,13 @@ class Surroundings:
     def _bind(self) -> None:
         for thread in map(int, os.listdir("/proc/self/task")):  # noqa: PTH208 - names only
             os.sched_setaffinity(thread, self._cores)
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 - between any two calls
+    except FileNotFoundError:
+        return ""
 
 
 def _handlers() -> list[Any]:

@@ -89,6 +89,8 @@ class _Worker:
         os.register_at_fork(after_in_child=self._lose_keeper)
         self._arrived = b""
         self._waiting: deque[Batch] = deque()
+        self._rung = False
+        """Whether the keeper was told that there is something, and has not answered."""
         self._may_go_on = True
         """Not while the keeper collects an output."""
         self._cpu = time.process_time()
@@ -124,6 +126,9 @@ class _Worker:
                 self._tell(done)
                 if done.spoiled:
                     raise _Left
+                if call is batch.calls[-1] and not self._waiting:
+                    self._ring()  # at once: nobody need wait for what follows
+                self._tidy_up()
 
     def _batches(self) -> Iterator[Batch]:
         """What the keeper sends, for ever; rings the bell before it waits."""
@@ -131,7 +136,8 @@ class _Worker:
             while self._waiting:
                 yield self._waiting.popleft()
             if not self._receive():
-                self._ring()
+                if not self._rung:
+                    self._ring()
                 select.select([self._keeper], [], [])
 
     def _receive(self) -> bool:
@@ -142,6 +148,7 @@ class _Worker:
             return False
         if not chunk:
             raise _Left
+        self._rung = False
         self._arrived += chunk
         end = 0
         for message, end in unframed(self._arrived):  # noqa: B007 - the last one counts
@@ -178,7 +185,7 @@ class _Worker:
             self._context.begin(call.position, call.number)
         code, result, reason, defer = self._call(call.arguments)
         told_to_end = self._context is not None and self._context.end()
-        spoiled, printed = self._surroundings.restore()
+        spoiled, printed = self._surroundings.look()
         before, self._cpu = self._cpu, time.process_time()
         return CallEnd(
             code=code,
@@ -191,6 +198,13 @@ class _Worker:
             spoiled=spoiled or "it was told to end" * told_to_end,
             defer=defer,
         )
+
+    def _tidy_up(self) -> None:
+        """Set back what the call has changed, before the next one begins."""
+        try:
+            self._surroundings.restore()
+        except OSError:
+            raise _Left from None  # its folder is gone: the next worker will say so
 
     def _call(self, packed: bytes) -> tuple[int, bytes, str, float | None]:
         """Code, packed result, reason, and the seconds after which it wants to be made again."""
@@ -274,6 +288,7 @@ class _Worker:
             os.close(self._results)
 
     def _ring(self) -> None:
+        self._rung = True
         with contextlib.suppress(BlockingIOError):  # it has not yet heard what was rung before
             try:
                 self._keeper.send(_BELL)

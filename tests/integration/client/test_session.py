@@ -192,6 +192,8 @@ def test_large_results_leave_nothing_in_memory(session: pf.Session) -> None:
         ({"memory": None}, "memory: no value"),
         ({"array": 10}, "array: a call of a function has none"),
         ({"time": object()}, "expected text, a number, a list or a mapping; got <object"),
+        ({"hold": True}, "hold: a session has nobody who would release it"),
+        ({"uses": {"licence": 1}}, "uses.licence: no such limit; declare it: Session(limits={'licence': 1})"),
         ({"after": "sim"}, "after: expected what `command` or `submit` gave, got 'sim'"),
     ],
 )
@@ -199,6 +201,28 @@ def test_wrong_options_are_one_clear_error(session: pf.Session, keys: dict[str, 
     with pytest.raises(UserError) as caught:
         session.options(**keys)
     assert message in str(caught.value)
+
+
+def both(folder: str, name: str) -> bool:
+    """Whether the other one runs at the same time: each waits for it for a moment."""
+    Path(folder, name).touch()
+    deadline = time.monotonic() + 0.5
+    while time.monotonic() < deadline:
+        if len(list(Path(folder).iterdir())) > 1:
+            return True
+        time.sleep(0.01)
+    Path(folder, name).unlink()
+    return False
+
+
+def test_named_limits_are_kept(tmp_path: Path) -> None:
+    with pf.Session(cores=2, limits={"licence": 1}) as session:
+        licensed = session.options(uses={"licence": 1})
+        assert session.gather([licensed.submit(both, str(tmp_path), name) for name in "ab"]) == [False, False]
+        with pytest.raises(UserError, match=r"uses\.licence: expected at most 1, the limit; got 2"):
+            session.options(uses={"licence": 2})
+    with pytest.raises(UserError, match=r"limits\.licence: "):
+        pf.Session(limits={"licence": -1})
 
 
 def test_what_cannot_travel_is_refused_where_it_is_given(session: pf.Session) -> None:

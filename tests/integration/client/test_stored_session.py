@@ -100,6 +100,27 @@ def test_large_results_and_arguments_are_kept(tmp_path: Path) -> None:
     assert [line.split()[2] for line in finished.stdout.splitlines()[1:]] == ["succeeded", "succeeded"]
 
 
+@pytest.mark.parametrize("cores", [1, 2])
+def test_commands_that_have_succeeded_are_kept(tmp_path: Path, cores: int) -> None:
+    """As the same job, or as one that asks for something else."""
+    command = f"echo {{index}} >> {tmp_path}/log; test {{index}} != 2 -o -e {tmp_path}/ready"
+    with pf.Session(store=tmp_path / "store", name="commands", cores=2) as session:
+        assert [one.state for one in session.command(command, array=4, name="c").results()].count("failed") == 1
+    (tmp_path / "ready").touch()
+    for _ in range(2):
+        with pf.Session(store=tmp_path / "store", name="commands", cores=2) as session:
+            again = session.command(command, array=4, name="c", cores=cores)
+            assert [one.name for one in again.result()] == ["c:0", "c:1", "c:2", "c:3"]
+    assert logged(tmp_path) == {"0": 1, "1": 1, "2": 2, "3": 1}
+
+
+def test_another_command_of_the_same_name_is_run(tmp_path: Path) -> None:
+    for word in ("one", "two", "two"):
+        with pf.Session(store=tmp_path / "store", name="commands", cores=1) as session:
+            assert session.command(f"echo {word} | tee -a {tmp_path}/log", name="c").result().stdout == f"{word}\n"
+    assert logged(tmp_path) == {"one": 1, "two": 1}
+
+
 def test_two_sessions_do_not_share_a_place(tmp_path: Path) -> None:
     with pf.Session(store=tmp_path / "store", name="one", cores=1) as first:
         first.submit(zeros, 1).result()
