@@ -1,8 +1,10 @@
 """What a worker that ends leaves to the next one."""
 
 import os
+import signal
 import time
 from concurrent.futures import wait
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +29,57 @@ def test_calls_behind_one_that_ends_its_worker_are_made_by_the_next() -> None:
         assert [future.result() for future in others] == [0, 1, 2, 3]
         with pytest.raises(WorkerDiedError, match="exit code 3"):
             deadly.result()
+
+
+def note_and_wait(number: int, folder: str) -> int:
+    """One waits until all the others are done: they must not stay behind it."""
+    if number < 0:
+        deadline = time.monotonic() + PATIENCE
+        while len(os.listdir(folder)) < -number:
+            assert time.monotonic() < deadline, "calls stayed behind a slow one"
+            time.sleep(0.01)
+    else:
+        (Path(folder) / str(number)).touch()
+    return number
+
+
+def test_calls_given_ahead_behind_a_slow_one_are_made_elsewhere(tmp_path: Path) -> None:
+    with pf.Executor(max_workers=2) as executor:
+        assert list(executor.map(end_or_return, range(200))) == list(range(200)), "short calls are given ahead"
+        futures = [executor.submit(note_and_wait, number, str(tmp_path)) for number in range(100)]
+        slow = executor.submit(note_and_wait, -200, str(tmp_path))
+        futures += [executor.submit(note_and_wait, number, str(tmp_path)) for number in range(100, 200)]
+        assert slow.result() == -200
+        assert [future.result() for future in futures] == list(range(200))
+        assert len({*map(str, range(200))} & {path.name for path in tmp_path.iterdir()}) == 200
+
+
+def tell_and_wait(folder: str) -> str:
+    keeper = os.getppid()
+    agent = int(Path(f"/proc/{keeper}/stat").read_text().rpartition(")")[2].split()[1])
+    with (Path(folder) / "began").open("a") as log:
+        log.write(f"{keeper} {agent}\n")
+    deadline = time.monotonic() + PATIENCE
+    while not (Path(folder) / "go").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return "done"
+
+
+def parents(folder: Path) -> list[int]:
+    """Keeper and agent of the call, once it has begun."""
+    deadline = time.monotonic() + PATIENCE
+    while not (folder / "began").exists() or not (folder / "began").read_text().endswith("\n"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return list(map(int, (folder / "began").read_text().split()))
+
+
+@pytest.mark.parametrize(("victim", "starts"), [(0, 2), (1, 1)], ids=["keeper", "agent"])
+def test_who_is_killed_beside_a_call_costs_at_most_its_repetition(tmp_path: Path, victim: int, starts: int) -> None:
+    with pf.Session(cores=1) as session:
+        future = session.submit(tell_and_wait, str(tmp_path))
+        os.kill(parents(tmp_path)[victim], signal.SIGKILL)
+        (tmp_path / "go").touch()
+        assert future.result(timeout=PATIENCE) == "done"
+    assert len((tmp_path / "began").read_text().splitlines()) == starts
