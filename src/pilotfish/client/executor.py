@@ -1,42 +1,30 @@
 """``pilotfish.Executor``: a ``concurrent.futures.Executor`` whose workers run on exactly what each call asks for.
 
 What belongs here: the standard's words, and what they mean here. What must not: how calls are made.
-
-It cannot be asyncio's *default* executor (``loop.set_default_executor``), and no face of it should be: asyncio itself
-puts into that what cannot leave its process, such as the context of ``asyncio.to_thread``, and so takes threads alone.
-``loop.run_in_executor(executor, function)`` is the way.
 """
 
 import math
-import sys
-import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor as StandardExecutor
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import islice
 from typing import Any, ParamSpec, TypeVar
 
 from pilotfish.agent.inventory import Declared, read_machine
-from pilotfish.client.calls import Calls
-from pilotfish.client.embedded import Embedded
 from pilotfish.client.wanted import Wanted
-from pilotfish.errors import UserError
+from pilotfish.client.workers import Workers
+from pilotfish.errors import UnpicklableError, UserError
 from pilotfish.model.quantities import ONE, Amount
-from pilotfish.settings import Settings
 
 __all__ = ["Executor"]
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_LEASE = 5.0
-"""Seconds that agent and workers outlive a session that was killed."""
-_QUEUE_LIMIT = 512
-"""Calls that may wait in a lane: they may take a few microseconds each."""
 _PLACES = "workers"
 """The custom resource that counts calls, where cores do not."""
 
@@ -93,7 +81,7 @@ class Executor(StandardExecutor):
             self._keys["resources"] = {_PLACES: 1}
         self._wanted = Wanted(most_calls=max_tasks_per_child).changed(self._keys)
         first = None if initializer is None else partial(initializer, *initargs)
-        self._workers = _Workers(self._declared(), first)
+        self._workers = Workers(self._declared(), initializer=first)
 
     def options(self, **keys: object) -> "Executor":
         """An executor with the same workers, whose calls ask for something else: ``cores=4, memory="2GiB"``.
@@ -114,6 +102,14 @@ class Executor(StandardExecutor):
         view._keys = {**self._keys, **keys}
         view._wanted = self._wanted.changed(view._keys)
         return view
+
+    def as_default(self) -> ThreadPoolExecutor:
+        """A face of it for ``loop.set_default_executor``, which takes nothing but threads.
+
+        asyncio also gives to that what cannot leave its process, such as what ``asyncio.to_thread`` calls: such calls
+        run in a thread, all others in workers. When the loop shuts it down, this executor is shut down too.
+        """
+        return _DefaultExecutor(self)
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """Let ``fn(*args, **kwargs)`` be called in a worker.
@@ -160,7 +156,7 @@ class Executor(StandardExecutor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002
         """Take no more; with `wait`, return when all has ended. `cancel_futures`: what has not begun never will."""
-        self._workers.close(wait=wait, cancel_futures=cancel_futures)
+        self._workers.close(wait=wait, cancel_pending=cancel_futures)
 
     @property
     def usable(self) -> bool:
@@ -202,41 +198,22 @@ class Executor(StandardExecutor):
         return results()
 
 
-class _Workers:
-    """What an executor and its views share; their processes end with it."""
+class _DefaultExecutor(ThreadPoolExecutor):
+    """Calls functions in workers where they can travel, and in threads where they cannot."""
 
-    def __init__(self, declared: Declared, initializer: Callable[[], object] | None) -> None:
-        self._declared, self._initializer = declared, initializer
-        self._lock = threading.Lock()
-        self.calls: Calls | None = None
-        """None before the first call."""
-        self._embedded: Embedded | None = None
-        self._closed = False
+    def __init__(self, executor: Executor) -> None:
+        super().__init__(thread_name_prefix="pilotfish default")
+        self._executor = executor
 
-    def start(self) -> Calls:
-        with self._lock:
-            self.require_open()
-            if self.calls is None:
-                settings = Settings(lease=_LEASE, queue_limit=_QUEUE_LIMIT)
-                self._embedded = Embedded(self._declared, settings, note=_say)
-                weakref.finalize(self, self._embedded.close, wait=False)
-                self.calls = Calls(self._embedded, self._initializer)
-            return self.calls
+    def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
+        future = self._executor.submit(fn, *args, **kwargs)
+        if future.done() and isinstance(future.exception(), UnpicklableError):
+            return super().submit(fn, *args, **kwargs)
+        return future
 
-    def require_open(self) -> None:
-        """Raise RuntimeError where nothing may be started any more."""
-        if self._closed:
-            raise RuntimeError("cannot schedule new futures after shutdown")
-        if self._embedded is not None:
-            self._embedded.require_open()
-
-    def close(self, *, wait: bool, cancel_futures: bool) -> None:
-        with self._lock:
-            self._closed = True
-        if self._embedded is not None:
-            if cancel_futures:
-                self._embedded.cancel_pending()
-            self._embedded.close(wait=wait)
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 - as theirs
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        self._executor.shutdown(wait, cancel_futures=cancel_futures)
 
 
 def _result(future: Future[_T], until: float | None) -> _T:
@@ -264,7 +241,3 @@ def _chained(chunks: Iterator[list[_T]]) -> Iterator[_T]:
         chunk.reverse()
         while chunk:
             yield chunk.pop()
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"pilotfish: {text}\n")

@@ -10,11 +10,10 @@ import asyncio
 import contextlib
 import html
 import os
-import sys
-import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
 from concurrent import futures as standard
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
@@ -23,29 +22,23 @@ from pilotfish.agent.inventory import Declared
 from pilotfish.client.calls import Calls
 from pilotfish.client.commands import CommandFuture
 from pilotfish.client.delayed import outstanding, running_with
-from pilotfish.client.embedded import Embedded
 from pilotfish.client.futures import TaskFuture
 from pilotfish.client.home import Home
 from pilotfish.client.inputs import futures_in
 from pilotfish.client.resources import Resource, WallTime
 from pilotfish.client.times import RunTimes
 from pilotfish.client.wanted import Wanted, read_job, read_named_limits
+from pilotfish.client.workers import Workers
 from pilotfish.errors import UserError
 from pilotfish.functions.jobclass import JobClass, JobRunner, check_arguments, job_fields
 from pilotfish.functions.keyvalues import KeyValues
 from pilotfish.functions.shared import Shared
 from pilotfish.model.jobs import JobSpec, When
 from pilotfish.model.quantities import parse_bytes
-from pilotfish.settings import Settings
 
 __all__ = ["AsyncSession", "Options", "Session"]
 
 _T = TypeVar("_T")
-
-_LEASE = 5.0
-"""Seconds that agent and workers outlive a session that was killed."""
-_QUEUE_LIMIT = 512
-"""Calls that may wait in a lane: they may take a few microseconds each."""
 
 
 class Options:
@@ -169,10 +162,8 @@ class _Base(Options):
             raise UserError(f"{store}: joining a server is not yet supported; see docs/limits.md")
         self.limits = read_named_limits(limits or {})
         """The named limits."""
-        self._store = None if store is None else Path(store)
-        self._name = name
         asked = Wanted().changed({"resources": dict(resources)} if resources else {}).request
-        self._declared = Declared(
+        declared = Declared(
             cores=cores,
             memory=None if memory is None else parse_bytes(memory),
             gpus=gpus,
@@ -181,26 +172,14 @@ class _Base(Options):
         )
         self.run_times = RunTimes()
         """Of the groups that delayed functions name."""
-        self._lock = threading.Lock()
-        self._calls: Calls | None = None
-        self._embedded: Embedded | None = None
-        self._closed = False
+        home = Home.passing if store is None else partial(Home.in_store, Path(store), name)
+        self._workers = Workers(declared, home=home, limits=self.limits)
         self._entered = contextlib.ExitStack()
 
     @property
     def calls(self) -> Calls:
         """What makes the calls; starts the session's processes. Raises RuntimeError after `close`."""
-        with self._lock:
-            if self._closed:
-                raise RuntimeError("this session is closed")
-            if self._calls is None:
-                if self._store is None:
-                    home, settings = Home.passing(), Settings(lease=_LEASE, queue_limit=_QUEUE_LIMIT)
-                else:
-                    home, settings = Home.in_store(self._store, self._name), Settings(queue_limit=_QUEUE_LIMIT)
-                self._embedded = Embedded(self._declared, settings, note=_say, home=home, limits=self.limits)
-                self._calls = Calls(self._embedded)
-            return self._calls
+        return self._workers.start()
 
     def enqueue(self, kind: type[JobClass], /, **arguments: object) -> TaskFuture[Any]:
         """Enqueue a job of a class; its attributes say what it needs.
@@ -241,20 +220,15 @@ class _Base(Options):
         """Why a task is where it is, in one line."""
         return future.explain()
 
-    def _close(self, *, wait: bool, cancel: bool) -> None:
-        with self._lock:
-            self._closed = True
-        if self._embedded is not None:
-            self._embedded.close(wait=wait, cancel=cancel)
-
     def counts(self) -> dict[str, int]:
         """How many tasks are in each state that there is."""
-        return {} if self._embedded is None else self._embedded.counts()
+        embedded = self._workers.embedded
+        return {} if embedded is None else embedded.counts()
 
     def __repr__(self) -> str:
         """For people: ``<Session 3 running, 97 ready>``."""
         counted = ", ".join(f"{count} {state}" for state, count in self.counts().items())
-        state = "closed" if self._closed else counted or "idle"
+        state = "closed" if self._workers.closed else counted or "idle"
         return f"<{type(self).__name__.lstrip('_')} {state}>"
 
     def _repr_html_(self) -> str:
@@ -277,7 +251,7 @@ class Session(_Base):
         else:
             while calls := outstanding(self):
                 standard.wait([call.outcome for call in calls])
-        self._close(wait=True, cancel=cancel)
+        self._workers.close(cancel=cancel)
 
     def gather(self, *futures: Future[_T] | Iterable[Future[_T]]) -> list[_T]:
         """The results of all, in order; raises what the first of them that failed raises."""
@@ -315,7 +289,7 @@ class AsyncSession(_Base):
                 for call in calls:
                     call.cancel()
             await asyncio.wait([asyncio.wrap_future(call.outcome) for call in calls])
-        await asyncio.to_thread(self._close, wait=True, cancel=cancel)
+        await asyncio.to_thread(self._workers.close, cancel=cancel)
 
     async def gather(self, *futures: Future[_T] | Iterable[Future[_T]]) -> list[_T]:
         """The results of all, in order; raises what the first that fails raises."""
@@ -365,7 +339,3 @@ def _learn(times: RunTimes, group: str, ended: Future[Any]) -> None:
 def _flat(futures: Iterable[Any]) -> list[Future[Any]]:
     """Futures, and those in what can be iterated."""
     return [one for item in futures for one in ([item] if isinstance(item, Future) else item)]
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"pilotfish: {text}\n")

@@ -374,6 +374,15 @@ class TestAsyncio:
 
         assert asyncio.run(main()) == [0, 1, 2, 3, 4]
 
+    def test_as_the_default_of_a_loop_it_leaves_to_threads_what_cannot_travel(self) -> None:
+        async def main() -> tuple[int, int]:
+            loop = asyncio.get_running_loop()
+            loop.set_default_executor(Executor(max_workers=1).as_default())
+            return await loop.run_in_executor(None, os.getpid), await asyncio.to_thread(os.getpid)
+
+        worker, thread = asyncio.run(main())
+        assert worker != os.getpid() == thread
+
     def test_cancelling_the_await_ends_the_call(self, executor: Executor, tmp_path: Path) -> None:
         async def main() -> None:
             loop = asyncio.get_running_loop()

@@ -245,7 +245,7 @@ def test_leaving_waits_and_leaving_by_an_exception_cancels(tmp_path: Path) -> No
 def test_a_closed_session_takes_nothing() -> None:
     with pf.Session() as session:
         pass
-    with pytest.raises(RuntimeError, match="closed"):
+    with pytest.raises(RuntimeError, match="after shutdown"):
         session.submit(add, 1, 2)
 
 

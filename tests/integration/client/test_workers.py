@@ -35,7 +35,7 @@ def note_and_wait(number: int, folder: str) -> int:
     """One waits until all the others are done: they must not stay behind it."""
     if number < 0:
         deadline = time.monotonic() + PATIENCE
-        while len(os.listdir(folder)) < -number:
+        while len(list(Path(folder).iterdir())) < -number:
             assert time.monotonic() < deadline, "calls stayed behind a slow one"
             time.sleep(0.01)
     else:
