@@ -20,6 +20,7 @@ from pilotfish.scheduler.tasks import JobTasks
 
 __all__ = ["Attempts"]
 
+_EXITED, _SUCCEED = Outcome.exited, Trigger.succeed  # before Python 3.12 an enumeration takes its time to find them
 _FAREWELL = 2.0
 """Of the grace of a node's attempts: so long before its allocation ends they are told to end."""
 
@@ -39,6 +40,7 @@ class Attempts:
         first = not placement.nodes or name in placement.nodes
         node = Node(name, event.inventory)
         placement.join(node)
+        book.nodes_joined()
         granted = {attempt for attempt, (where, _) in placement.held.items() if where == name}
         for told in event.lanes:
             granted.difference_update(self._take_over(node, told, granted, now))
@@ -130,7 +132,7 @@ class Attempts:
             if place is None:
                 continue  # fenced, or told twice
             tasks = book.jobs[attempt.job]
-            if report.started_at and report.outcome is Outcome.exited:
+            if report.started_at and report.outcome is _EXITED:
                 self._measure(tasks, report.ended_at - report.started_at)
             state = self._settle(tasks, report, event.node, now)
             if state in FINAL:
@@ -151,7 +153,7 @@ class Attempts:
     def _settle(self, tasks: JobTasks, report: Report, node: str, now: float) -> TaskState:
         book, position = self._book, report.attempt.position
         if report.succeeded:
-            state = tasks.move(position, Trigger.succeed)
+            state = tasks.move(position, _SUCCEED)
             book.out.append(Settle(report, node, state, charged=True))
             return state
         spec = tasks.job.spec

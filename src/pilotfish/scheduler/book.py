@@ -42,7 +42,7 @@ class Book:
         self.classes = Classes()
         self.limits = Limits()
         self.graph = Graph(self.jobs, skipped=self._skipped, released=self._released)
-        self.queue = Queue(self.graph.ranks, self.limits)
+        self.queue = Queue(self.limits)
         self.placement = Placement(self.jobs, self.queue, settings, epoch, started=self.graph.started)
         self.draining: Draining | None = None
         self.reasons: dict[tuple[int, type], str] = {}
@@ -53,6 +53,8 @@ class Book:
         """What is answered to the present event."""
         self.touched: dict[Lane, None] = {}
         """Lanes that may have run empty in this event."""
+        self._most_memory = 0
+        """Of any node, as of the newest that joined: memory does not grow beyond."""
         self._due: list[tuple[float, int, Callable[[float], None]]] = []
         self._numbers = count()
 
@@ -115,11 +117,25 @@ class Book:
         spec, requests = tasks.job.spec, tasks.job.spec.requests
         shortages = tasks.shortages.get(position, 0)
         if spec.memory_growth is not None and shortages:
-            largest = max((node.inventory.memory for node in self.placement.nodes.values()), default=math.inf)
-            requests = tuple(_grown(request, spec.memory_growth**shortages, largest) for request in requests)
+            factor = spec.memory_growth**shortages
+            requests = tuple(_grown(request, factor, self._most_memory) for request in requests)
         if tasks.losses.get(position, 0) >= LOSSES_IN_COMPANY:
             requests = tuple(msgspec.structs.replace(request, exclusive=True) for request in requests)
         tasks.ask_for(position, self.classes.of(requests))
+
+    def nodes_joined(self) -> None:
+        """Let tasks that ran out of memory ask anew, where there is a node now that has more, or none that had."""
+        most = max(node.inventory.memory for node in self.placement.nodes.values())
+        if most == self._most_memory:
+            return
+        self._most_memory = most
+        for tasks in self.jobs.values():
+            if tasks.shortages and tasks.unfinished:
+                for position in tasks.shortages:
+                    self.ask_anew(tasks, position)
+                for pool in tasks.pools():
+                    self.queue.first(pool.cls)
+                self.queue.push_all(tasks)
 
     def fail_impossible(self, jobs: Iterable[JobTasks], *, all_here: bool) -> None:
         """Requests that the joined nodes could never hold fail at once; before any has joined nobody can tell.
@@ -244,8 +260,8 @@ def _more_than_any(cls: RequestClass) -> str:
     return f"asks for {' or '.join(str(need.request) for need in cls.needs)}, more than any node has"
 
 
-def _grown(request: Request, factor: float, largest: float) -> Request:
-    """The request with more memory, as far as the largest node has it."""
+def _grown(request: Request, factor: float, most: int) -> Request:
+    """The request with more memory, at most so much; never with less than it asks for."""
     if request.memory is None:
         return request
-    return msgspec.structs.replace(request, memory=max(request.memory, int(min(request.memory * factor, largest))))
+    return msgspec.structs.replace(request, memory=max(request.memory, int(min(request.memory * factor, most))))

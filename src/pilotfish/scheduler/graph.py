@@ -20,6 +20,27 @@ _BROKEN = {
     When.started: "ended without having started",
 }
 _FINAL_BYTES = frozenset(int(state) for state in FINAL)
+# The members that are wanted for each task: before Python 3.12 an enumeration takes its time to find one.
+_WAITING, _SUCCEEDED, _RELEASE = TaskState.waiting, TaskState.succeeded, Trigger.release
+_STARTED, _FINISHED, _WELL = When.started, When.finished, When.succeeded
+
+
+class _Links:
+    """One job among the others."""
+
+    __slots__ = ("awaited", "dependents", "ended", "seconds", "tasks")
+
+    def __init__(self, tasks: JobTasks, seconds: float) -> None:
+        """Nobody waits for it, and it waits for nobody."""
+        self.tasks = tasks
+        self.seconds = seconds
+        """What one of its tasks counts for in ranks."""
+        self.dependents: list[tuple[_Links, Dependency]] = []
+        """Those that wait for the end of the job as a whole."""
+        self.ended = not tasks.unfinished
+        """Whether its end has been told to them."""
+        self.awaited = 0
+        """On how many ends of whole jobs it still waits; a job with many is looked at when it is 0."""
 
 
 class Graph:
@@ -41,16 +62,12 @@ class Graph:
     ) -> None:
         """Begin without jobs."""
         self._jobs, self._skipped, self._released = jobs, skipped, released
-        self._dependents: dict[int, list[tuple[int, Dependency]]] = {}
-        """By job id: those that wait for the job as a whole."""
+        self._links: dict[int, _Links] = {}
+        """By job id."""
         self._task_dependents: dict[int, list[int]] = {}
         """By job id: those whose tasks wait for one of its tasks each."""
-        self._ended: set[int] = set()
-        """Jobs whose end has been told to their dependents."""
         self._one_by_one: set[int] = set()
         """Jobs of which each task waits for tasks of others."""
-        self._awaited: dict[int, int] = {}
-        """By job id: on how many ends of whole jobs it still waits; a job with many is looked at when it is 0."""
         self._start_dependents: dict[int, list[tuple[int, Dependency]]] = {}
         """By job id: those that wait for the start of the job, or of one of its tasks each."""
         self._started: set[tuple[int, int]] = set()
@@ -59,68 +76,70 @@ class Graph:
         """Jobs whose start time has not come."""
         self._ends: list[tuple[JobTasks, int, int]] = []
         """Ends whose consequences are yet to be drawn: a list, because a chain may be longer than a stack."""
-        self.ranks: dict[int, float] = {}
-        """By job id: the seconds that the longest chain of dependants takes, itself included (HEFT's upward rank;
-        Topcuoglu, Hariri and Wu, 2002). Durations that nobody has estimated count alike."""
-        self._seconds: dict[int, float] = {}
-        """By job id, what one of its tasks counts for."""
 
     def add(self, jobs: Iterable[JobTasks], *, gated: Container[int] = ()) -> list[JobTasks]:
         """Take in jobs that were submitted together; those that they depend on are known or among them.
 
         Those with an id in `gated` wait until :meth:`open_gate`. Returns older jobs whose rank this has raised.
         """
-        added, first = list(jobs), not self._seconds
-        self._ended.update(tasks.job.id for tasks in added if not tasks.unfinished)
+        added, first = list(jobs), not self._links
         known = [tasks.job.spec.estimate for tasks in added if tasks.job.spec.estimate is not None]
         unknown = sum(known) / len(known) if known else 1.0
         for tasks in added:
             job, estimate = tasks.job.id, tasks.job.spec.estimate
-            self._seconds[job] = unknown if estimate is None else estimate
-            self._awaited[job] = 0
+            links = self._links[job] = _Links(tasks, unknown if estimate is None else estimate)
             if job in gated:
                 self._gates.add(job)
-                self._awaited[job] = 1
-            for dependency, on in self._dependencies(tasks):
-                if dependency.each:
-                    self._one_by_one.add(job)
-                if dependency.when is When.started:
-                    self._start_dependents.setdefault(on, []).append((job, dependency))
-                    if not dependency.each and self._holds(dependency, self._jobs[on], 0) is None:
-                        self._awaited[job] += 1
-                    else:
-                        self._started.add((job, on))
-                elif dependency.each:
-                    self._task_dependents.setdefault(on, []).append(job)
-                else:
-                    self._dependents.setdefault(on, []).append((job, dependency))
-                    self._awaited[job] += on not in self._ended
+                links.awaited = 1
+        for tasks in added:
+            if tasks.job.depends_on:
+                self._link(self._links[tasks.job.id])
         for tasks in reversed(added):  # dependants mostly stand behind what they depend on
-            self._rank(tasks.job.id)
+            self._rank(self._links[tasks.job.id])
         return [] if first else [raised for tasks in added for raised in self._raise_ranks(tasks)]
 
-    def _after(self, job: int) -> list[int]:
-        after = [later for later, _ in self._dependents.get(job, ())]
-        if self._task_dependents:
-            after += self._task_dependents.get(job, ())
-        if self._start_dependents:
-            after += [later for later, _ in self._start_dependents.get(job, ())]
+    def _link(self, links: _Links) -> None:
+        """Let the jobs on which a new one depends know of it."""
+        job = links.tasks.job.id
+        for dependency, on in self._dependencies(links.tasks):
+            if dependency.each:
+                self._one_by_one.add(job)
+            if dependency.when is _STARTED:
+                self._start_dependents.setdefault(on, []).append((job, dependency))
+                if not dependency.each and self._holds(dependency, self._jobs[on], 0) is None:
+                    links.awaited += 1
+                else:
+                    self._started.add((job, on))
+            elif dependency.each:
+                self._task_dependents.setdefault(on, []).append(job)
+            else:
+                earlier = self._links[on]
+                earlier.dependents.append((links, dependency))
+                links.awaited += not earlier.ended
+
+    def _after(self, links: _Links) -> list[_Links]:
+        after = [later for later, _ in links.dependents]
+        if self._task_dependents or self._start_dependents:
+            job = links.tasks.job.id
+            after += [self._links[later] for later in self._task_dependents.get(job, ())]
+            after += [self._links[later] for later, _ in self._start_dependents.get(job, ())]
         return after
 
-    def _rank(self, job: int) -> None:
+    def _rank(self, links: _Links) -> None:
         """Compute the rank of a new job and of the new ones after it, depth first."""
-        path, ranks = [job], self.ranks
+        path = [links]
         while path:
-            last = path[-1]
-            if last in ranks:
+            last, longest, unknown = path[-1], 0.0, False
+            for later in self._after(last):
+                rank = later.tasks.rank
+                if rank < 0:
+                    path.append(later)
+                    unknown = True
+                elif rank > longest:
+                    longest = rank
+            if not unknown:
+                last.tasks.rank = last.seconds + longest
                 path.pop()
-                continue
-            after = self._after(last)
-            unknown = [later for later in after if later not in ranks]
-            if unknown:
-                path.extend(unknown)
-                continue
-            ranks[last] = self._seconds[last] + max([ranks[later] for later in after], default=0.0)
 
     def _raise_ranks(self, tasks: JobTasks) -> Iterator[JobTasks]:
         """Raise those of older jobs that a new one lengthens, and tell which."""
@@ -128,11 +147,12 @@ class Graph:
         while lengthened:
             last = lengthened.pop()
             for on in last.job.depends_on:
-                rank = self._seconds[on] + self.ranks[last.job.id]
-                if self.ranks[on] < rank and self._jobs[on].unfinished:
-                    self.ranks[on] = rank
-                    lengthened.append(self._jobs[on])
-                    yield self._jobs[on]
+                earlier = self._jobs[on]
+                rank = self._links[on].seconds + last.rank
+                if earlier.rank < rank and earlier.unfinished:
+                    earlier.rank = rank
+                    lengthened.append(earlier)
+                    yield earlier
 
     def settle(self, jobs: Iterable[JobTasks]) -> None:
         """Release or skip what can be told of these jobs' waiting tasks, and of what that decides in turn."""
@@ -144,7 +164,7 @@ class Graph:
         """The start time of a job has come."""
         if tasks.job.id in self._gates:
             self._gates.discard(tasks.job.id)
-            self._awaited[tasks.job.id] -= 1
+            self._links[tasks.job.id].awaited -= 1
             self.settle([tasks])
 
     def is_gated(self, tasks: JobTasks) -> bool:
@@ -162,11 +182,11 @@ class Graph:
         for job, dependency in self._start_dependents.get(on, ()):
             later = self._jobs[job]
             if dependency.each:
-                for position in range(lo, hi) if later.counts[TaskState.waiting] else ():
+                for position in range(lo, hi) if later.counts[_WAITING] else ():
                     self._decide_one(later, position)
             elif (job, on) not in self._started and (holds := self._holds(dependency, tasks, 0)) is not None:
                 self._started.add((job, on))
-                self._told(job, dependency, on, holds=holds)
+                self._told(self._links[job], dependency, on, holds=holds)
 
     def ended(self, ends: Iterable[tuple[JobTasks, int, int]]) -> None:
         """Tasks (of a job, from position to position) have become final: decide what that decides."""
@@ -176,36 +196,36 @@ class Graph:
     def _go_on(self) -> None:
         while self._ends:
             tasks, lo, hi = self._ends.pop()
-            for job in self._task_dependents.get(tasks.job.id, ()):
+            for job in self._task_dependents.get(tasks.job.id, ()) if self._task_dependents else ():
                 later = self._jobs[job]
-                if later.counts[TaskState.waiting]:
+                if later.counts[_WAITING]:
                     for position in range(lo, hi):
                         self._decide_one(later, position)
             if self._start_dependents:
                 self._tell_start(tasks, lo, hi)
-            if not tasks.unfinished and tasks.job.id not in self._ended:
-                self._tell_end(tasks)
+            if not tasks.unfinished:
+                links = self._links[tasks.job.id]
+                if not links.ended:
+                    self._tell_end(links)
 
-    def _tell_end(self, tasks: JobTasks) -> None:
+    def _tell_end(self, links: _Links) -> None:
         """Tell those that wait for a whole job that it has ended."""
-        ended = tasks.job.id
-        self._ended.add(ended)
-        succeeded = tasks.counts[TaskState.succeeded] == tasks.count
-        for job, dependency in self._dependents.get(ended, ()):
+        links.ended = True
+        tasks = links.tasks
+        succeeded = tasks.counts[_SUCCEEDED] == tasks.count
+        for later, dependency in links.dependents:
             when = dependency.when
-            holds = when is When.finished or succeeded == (when is When.succeeded)
-            self._told(job, dependency, ended, holds=holds)
+            holds = when is _FINISHED or succeeded == (when is _WELL)
+            self._told(later, dependency, tasks.job.id, holds=holds)
 
-    def _told(self, job: int, dependency: Dependency, on: int, *, holds: bool) -> None:
+    def _told(self, links: _Links, dependency: Dependency, on: int, *, holds: bool) -> None:
         """One thing less that a job as a whole waits for."""
-        awaited = self._awaited[job] = self._awaited[job] - 1
-        if awaited and holds:
-            return
-        later = self._jobs[job]
+        links.awaited -= 1
+        tasks = links.tasks
         if not holds:
-            self._skip(later, 0, later.count, self._reason(dependency, on))
-        else:
-            self._release(later) if job not in self._one_by_one else self._decide_all(later)
+            self._skip(tasks, 0, tasks.count, self._reason(dependency, on))
+        elif not links.awaited:
+            self._release(tasks) if tasks.job.id not in self._one_by_one else self._decide_all(tasks)
 
     def grown(self, tasks: JobTasks, added: Span) -> None:
         """Tasks were added to a job: they may start where nothing is left that it waits for, or are skipped with it."""
@@ -213,21 +233,22 @@ class Graph:
         for job, dependency in self._start_dependents.get(tasks.job.id, ()):
             if not dependency.each and (job, tasks.job.id) in self._started:
                 self._started.discard((job, tasks.job.id))
-                self._awaited[job] += 1
+                self._links[job].awaited += 1
         for dependency, on in self._dependencies(tasks):
             if self._holds(dependency, self._jobs[on], 0) is False:
                 self._skip(tasks, added.lo, added.hi, self._reason(dependency, on))
                 self._go_on()
                 return
-        if not self._awaited[tasks.job.id]:
+        if not self._links[tasks.job.id].awaited:
             self._let_start(tasks, added.lo, added.hi)
 
     def reopened(self, tasks: JobTasks) -> None:
         """Tasks of a job were revived: whoever waits for its end waits again, where it had ended."""
-        if tasks.unfinished and tasks.job.id in self._ended:
-            self._ended.discard(tasks.job.id)
-            for job, _ in self._dependents.get(tasks.job.id, ()):
-                self._awaited[job] += 1
+        links = self._links[tasks.job.id]
+        if tasks.unfinished and links.ended:
+            links.ended = False
+            for later, _ in links.dependents:
+                later.awaited += 1
 
     def missing(self, tasks: JobTasks, position: int) -> list[str]:
         """What a waiting task waits for, for people."""
@@ -250,19 +271,18 @@ class Graph:
     def _decide_all(self, tasks: JobTasks) -> None:
         """Decide a whole job's waiting tasks, where its dependencies on whole jobs can be told."""
         job = tasks.job.id
-        if not tasks.counts[TaskState.waiting] or (
-            self._awaited[job] and self._awaited[job] == len(tasks.job.depends_on)
-        ):
+        awaited = self._links[job].awaited
+        if not tasks.counts[_WAITING] or (awaited and awaited - (job in self._gates) == len(tasks.job.depends_on)):
             return  # nothing waits, or nothing that it waits for has been told
         too_early = False
         for dependency, on in self._dependencies(tasks):
             other = self._jobs[on]
             if dependency.each:
-                too_early = too_early or (dependency.when is not When.started and other.unfinished == other.count)
+                too_early = too_early or (dependency.when is not _STARTED and other.unfinished == other.count)
             elif self._holds(dependency, other, 0) is False:
                 self._skip(tasks, 0, tasks.count, self._reason(dependency, on))
                 return
-        if not too_early and not self._awaited[job]:
+        if not too_early and not awaited:
             self._release(tasks)
 
     def _release(self, tasks: JobTasks) -> None:
@@ -272,7 +292,7 @@ class Graph:
             return
         one_by_one = tasks.job.id in self._one_by_one
         for span in list(tasks.runs(0, tasks.count)):
-            if tasks.states[span.lo] != TaskState.waiting:
+            if tasks.states[span.lo] != _WAITING:
                 continue
             if one_by_one:
                 for position in range(span.lo, span.hi):
@@ -281,13 +301,13 @@ class Graph:
                 self._let_start(tasks, span.lo, span.hi)
 
     def _let_start(self, tasks: JobTasks, lo: int, hi: int) -> None:
-        if tasks.states[lo] == TaskState.waiting:
-            tasks.move_span(lo, hi, Trigger.release)
+        if tasks.states[lo] == _WAITING:
+            tasks.move_span(lo, hi, _RELEASE)
             self._released(tasks)
 
     def _decide_one(self, tasks: JobTasks, position: int) -> None:
         """Decide one task, where it waits."""
-        if tasks.states[position] != TaskState.waiting:
+        if tasks.states[position] != _WAITING:
             return
         ready = tasks.job.id not in self._gates
         for dependency, on in self._dependencies(tasks):
@@ -297,12 +317,12 @@ class Graph:
                 return
             ready = ready and bool(holds)
         if ready:
-            tasks.move(position, Trigger.release)
+            tasks.move(position, _RELEASE)
             self._released(tasks)
 
     def _skip(self, tasks: JobTasks, lo: int, hi: int, reason: str) -> None:
-        for span in list(tasks.runs(lo, hi)) if tasks.counts[TaskState.waiting] else ():
-            if tasks.states[span.lo] == TaskState.waiting:
+        for span in list(tasks.runs(lo, hi)) if tasks.counts[_WAITING] else ():
+            if tasks.states[span.lo] == _WAITING:
                 tasks.move_span(span.lo, span.hi, Trigger.skip)
                 self._skipped(tasks, span.lo, span.hi, reason)
                 self._ends.append((tasks, span.lo, span.hi))
@@ -312,29 +332,29 @@ class Graph:
 
     def _holds(self, dependency: Dependency, on: JobTasks, position: int) -> bool | None:
         """Whether a dependency holds; None while nobody can tell."""
-        if dependency.when is When.started:
+        if dependency.when is _STARTED:
             return _has_started(on, position if dependency.each else None)
         if dependency.each:
             if on.states[position] not in _FINAL_BYTES:
                 return None
-            good = on.states[position] == TaskState.succeeded
+            good = on.states[position] == _SUCCEEDED
         else:
             if on.unfinished:
                 return None
-            good = on.counts[TaskState.succeeded] == on.count
-        return dependency.when is When.finished or good == (dependency.when is When.succeeded)
+            good = on.counts[_SUCCEEDED] == on.count
+        return dependency.when is _FINISHED or good == (dependency.when is _WELL)
 
 
 def _has_started(on: JobTasks, position: int | None) -> bool | None:
     """Whether a task, or each of a job, has been given to a node; None while nobody can tell."""
     if position is not None:
-        if on.numbers.get(position) or on.states[position] == TaskState.succeeded:
+        if on.numbers.get(position) or on.states[position] == _SUCCEEDED:
             return True
         return False if on.states[position] in _FINAL_BYTES else None
     missing = on.count - len(on.numbers) - on.kept
     if missing <= 0:
         return True
-    ended = on.count - on.unfinished - on.counts[TaskState.succeeded]
+    ended = on.count - on.unfinished - on.counts[_SUCCEEDED]
     if on.unstarted and missing > ended:
         return None
     return None if any(_has_started(on, place) is None for place in range(on.count)) else False

@@ -69,7 +69,10 @@ def could_use(cls: RequestClass, lane: Lane) -> bool:
         return any(fits(need, node) for need in cls.needs)
     if slots.amount >= ONE and cls.plain:  # the usual case: counting is enough
         whole, memory = node.cores.whole + len(slots.cores), node.free_memory + (slots.memory or 0)
-        return any(need.whole <= whole and need.memory <= memory for need in cls.needs)
+        for need in cls.needs:  # noqa: SIM110 - asked for each task; a generator would take as long again
+            if need.whole <= whole and need.memory <= memory:
+                return True
+        return False
     node.give(slots)
     try:
         return any(fits(need, node) for need in cls.needs)

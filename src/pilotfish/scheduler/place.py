@@ -38,8 +38,8 @@ _LOOKS = 100
 """Pools that one pass passes over because they would end too late, before it stops looking for shorter ones."""
 
 _Places: TypeAlias = list[tuple[Node, Slots]]
-_Candidate: TypeAlias = tuple[Entry, RequestClass, Iterator[Entry] | None]
-"""A pool's entry, its class, and the entries behind it, where they have been asked for."""
+_Candidate: TypeAlias = tuple[Entry, Iterator[Entry] | None]
+"""A pool's entry, and those of its class that stand behind it, where they have been asked for."""
 
 
 class Placement:
@@ -136,7 +136,7 @@ class Placement:
     def _must_yield(self, lane: Lane) -> bool:
         """Whether the first class of all is another one and could use the lane's slots."""
         order = self._queue.order
-        return bool(order) and order[0][1] is not lane.cls and could_use(order[0][1], lane)
+        return bool(order) and (first := order[0][-1].cls) is not lane.cls and could_use(first, lane)
 
     def _next_for(self, lane: Lane, waiting: int = 0) -> Pool | None:
         """The first pool of the lane's class, unless one that comes before it could use the lane's slots.
@@ -150,12 +150,12 @@ class Placement:
         if pool is None or not self._in_time(lane.node, pool):
             return None
         most = lane.node.cores.whole + (len(lane.slots.cores) if lane.holds else 0)
-        for _, other in self._queue.order:
-            if other is cls:
+        for entry in self._queue.order:
+            if (other := entry[-1].cls) is cls:
                 break
             if other.least_cores <= most and could_use(other, lane):
                 return None
-        if self.reservation is None or self._queue.order[0][1] is cls:
+        if self.reservation is None or self._queue.order[0][-1].cls is cls:
             return pool
         ends = lane.due + waiting * (pool.tasks.typical_seconds or 0.0) if waiting else self._ends(pool)
         return pool if self.reservation.admits(lane.node, lane.slots, ends, lane) else None
@@ -205,14 +205,14 @@ class Placement:
         passed_over = {head}
         nodes = self._grown if not fresh else self.rooms if len(self.rooms) <= _FEW else None
         candidates: list[_Candidate] = [
-            (entry, cls, None)
-            for entry, cls in self._worth_a_try(nodes)
-            if (cls is not head.cls or passed)
+            (entry, None)
+            for entry in self._worth_a_try(nodes)
+            if ((cls := entry[-1].cls) is not head.cls or passed)
             and (cls in fresh or any(need.nodes > 1 or fits(need, node) for need in cls.needs for node in self._grown))
         ]
         while candidates and len(passed_over) <= _LOOKS:
-            entry, cls, rest = heapq.heappop(candidates)
-            pool, passed = entry[-1], True
+            (*_, pool), rest = heapq.heappop(candidates)
+            cls, passed = pool.cls, True
             if not queue.room(pool):  # what has started meanwhile has used up a limit
                 self._line_up(cls, candidates)
                 continue
@@ -227,7 +227,7 @@ class Placement:
                 rest = queue.following(cls) if rest is None else rest
                 following = next((other for other in rest if other[-1] not in passed_over), None)
                 if following is not None:
-                    heapq.heappush(candidates, (following, cls, rest))
+                    heapq.heappush(candidates, (following, rest))
                 elif self.reservation is not None:
                     cls.refused_window = self.reservation.at - self.time
 
@@ -235,10 +235,10 @@ class Placement:
         """Let a class stand among the candidates with its first pool, if there is one."""
         first = self._queue.first(cls)
         if first is not None:
-            heapq.heappush(candidates, (self._queue.entry(first), cls, None))
+            heapq.heappush(candidates, (self._queue.entry(first), None))
 
-    def _worth_a_try(self, nodes: Iterable[Node] | None) -> list[tuple[Entry, RequestClass]]:
-        """The classes for which there may be room on these nodes, with their first entries: a quick look at cores.
+    def _worth_a_try(self, nodes: Iterable[Node] | None) -> list[Entry]:
+        """The first entries of classes for which there may be room on these nodes: a quick look at cores.
 
         None: too many nodes to look at; then these are all classes.
         """
@@ -255,9 +255,9 @@ class Placement:
         if queue.least_cores > (most if queue.shortest <= window else beside):
             return []
         return [
-            (entry, cls)
-            for entry, cls in queue.order
-            if cls.least_cores <= (most if cls.shortest <= window else beside)
+            entry
+            for entry in queue.order
+            if (cls := entry[-1].cls).least_cores <= (most if cls.shortest <= window else beside)
         ]
 
     def _shorter_ones_may_pass(self, cls: RequestClass) -> bool:

@@ -23,23 +23,22 @@ class Queue:
     """Pools with tasks that may start.
 
     Args:
-        ranks: by job id, the seconds of the longest path that remains.
         limits: the named limits; a pool that one of them stops is set aside until something is given back.
 
     """
 
-    def __init__(self, ranks: Mapping[int, float], limits: Limits) -> None:
+    def __init__(self, limits: Limits) -> None:
         """Begin empty."""
-        self._ranks, self._limits = ranks, limits
+        self._limits = limits
         self._heaps: dict[RequestClass, list[Entry]] = {}
         """Entries that are no more those of their pools are out of date."""
         self._stopped: dict[_Group, list[Entry]] = {}
         """Heaps of pools that some named limit stops, with those that ask for the same and use the same together."""
         self._groups: dict[str, dict[_Group, None]] = {}
         """By named limit: those of the groups that use it."""
-        self._aside: set[Pool] = set()
-        """The pools in them."""
-        self.order: list[tuple[Entry, RequestClass]] = []
+        self._aside: dict[Pool, Entry] = {}
+        """The pools in them; entries that are not these are out of date."""
+        self.order: list[Entry] = []
         """Ascending: the first entry of each class. Kept, because most events change the first of one class only."""
         self._heads: dict[RequestClass, Entry] = {}
         """The same by class."""
@@ -52,8 +51,8 @@ class Queue:
 
     def entry(self, pool: Pool) -> Entry:
         """Where the pool stands among others."""
-        job = pool.tasks.job
-        return (-job.spec.priority, -self._ranks.get(job.id, 0.0), job.id, pool.number, pool)
+        tasks, job = pool.tasks, pool.tasks.job
+        return (-job.spec.priority, -tasks.rank, job.id, pool.number, pool)
 
     def room(self, pool: Pool) -> int:
         """How many tasks of the pool may be granted now, whatever is free."""
@@ -81,10 +80,12 @@ class Queue:
             self.push(pool)
 
     def rank_changed(self, tasks: JobTasks) -> None:
-        """Let a job, where it is queued, stand where its rank now puts it."""
+        """Let a job, where it is queued or set aside, stand where its rank now puts it."""
         for pool in tasks.pools():
             if pool.entry is not None:
                 self._insert(pool)
+            if pool in self._aside:
+                self._stop(pool)
 
     def given_back(self, uses: Mapping[str, int]) -> None:
         """Something of these limits is free again: queue as many of those that they stop as that lets start."""
@@ -94,9 +95,12 @@ class Queue:
                 room = self._limits.room(dict(group[1]))
                 room = len(stopped) if room is None else room
                 while stopped and room > 0:
-                    pool = heapq.heappop(stopped)[-1]
-                    self._aside.discard(pool)
-                    if pool.size and pool.entry is None:
+                    entry = heapq.heappop(stopped)
+                    pool = entry[-1]
+                    if self._aside.get(pool) is not entry:
+                        continue
+                    del self._aside[pool]
+                    if pool.entry is None and self.room(pool):  # else it is pushed again when its own limit lets it
                         self._insert(pool)
                         room -= 1
                 if not stopped:
@@ -116,18 +120,25 @@ class Queue:
         if pool.tasks.expected_seconds < cls.shortest:
             cls.shortest = pool.tasks.expected_seconds
             self.shortest = min(self.shortest, cls.shortest)
-        self.least_cores = min(self.least_cores, cls.least_cores)
-        heapq.heappush(self._heaps.setdefault(cls, []), entry)
-        self._reorder(cls)
+        heap = self._heaps.get(cls)
+        if heap is None:
+            heap = self._heaps[cls] = []
+            self.least_cores = min(self.least_cores, cls.least_cores)
+        heapq.heappush(heap, entry)
+        if heap[0] is entry:
+            self._reorder(cls)
 
     def _set_aside(self, pool: Pool) -> None:
         """Remember a pool that a named limit stops. One that its own limit stops is pushed again when a task ends."""
         uses = pool.tasks.job.spec.uses
-        if not uses or not pool.size or pool in self._aside or self._limits.lacking(uses) is None:
-            return
+        if uses and pool not in self._aside and self._limits.lacking(uses) is not None:
+            self._stop(pool)
+
+    def _stop(self, pool: Pool) -> None:
+        uses = pool.tasks.job.spec.uses
         group = (pool.cls, tuple(uses.items()))
-        self._aside.add(pool)
-        heapq.heappush(self._stopped.setdefault(group, []), self.entry(pool))
+        entry = self._aside[pool] = self.entry(pool)
+        heapq.heappush(self._stopped.setdefault(group, []), entry)
         for name in uses:
             self._groups.setdefault(name, {})[group] = None
 
@@ -144,22 +155,22 @@ class Queue:
             if up_to_date and pool.size and (pool.unlimited or self.room(pool)):
                 return pool
             heapq.heappop(heap)
-            if up_to_date:
-                pool.entry = None
             self._reorder(cls)
             if up_to_date:
-                self._set_aside(pool)
+                pool.entry = None
+                if pool.size:
+                    self._set_aside(pool)
         self._heaps.pop(cls, None)
         return None
 
     def head(self) -> Pool | None:
         """The first of all pools that may start a task."""
         while self.order:
-            entry, cls = self.order[0]
+            entry = self.order[0]
             pool = entry[4]
             if pool.unlimited and pool.size and pool.entry is entry:
                 return pool  # as `first` would say
-            if self.first(cls) is pool:
+            if self.first(pool.cls) is pool:
                 return pool
         return None
 
@@ -180,7 +191,8 @@ class Queue:
         if before is not None and heap and heap[0] is before:
             return
         if before is not None:
-            del self.order[bisect_left(self.order, (before,))], self._heads[cls]
+            first = self.order[0] is before  # as it mostly is
+            del self.order[0 if first else bisect_left(self.order, before)], self._heads[cls]
         if heap:
             self._heads[cls] = heap[0]
-            insort(self.order, (heap[0], cls))
+            insort(self.order, heap[0])

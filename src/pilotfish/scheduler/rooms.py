@@ -32,12 +32,15 @@ class Rooms:
         """What is free on a node has changed, or it is new."""
         whole = node.cores.whole
         before = self._place.get(node)
-        if before is not None and before[1] == whole:
-            return
-        kind = int(bool(node.inventory.gpus or node.inventory.resources))
-        levels = self._levels[kind]
-        if before is not None:
-            del levels[before[1]][node]
+        if before is None:
+            kind = int(bool(node.inventory.gpus or node.inventory.resources))
+            levels = self._levels[kind]
+        else:
+            kind, level = before
+            if level == whole:
+                return
+            levels = self._levels[kind]
+            del levels[level][node]
         while len(levels) <= whole:
             levels.append({})
         levels[whole][node] = None

@@ -23,7 +23,7 @@ _RUN = re.compile(b"|".join(b"\\x%02x+" % state for state in TaskState))
 _IS_FINAL = [int(state in FINAL) for state in sorted(TaskState)]
 _STATES = tuple(sorted(TaskState))
 _GRANTED = (TaskState.running, TaskState.stopping)
-_READY = TaskState.ready
+_WAITING, _READY = TaskState.waiting, TaskState.ready  # before Python 3.12 an enumeration takes its time to find them
 
 
 class Pool:
@@ -84,8 +84,8 @@ class JobTasks:
 
     __slots__ = (
         "_durations", "_held", "_held_changed", "_moved", "_others", "_totals", "count", "counts", "delayed",
-        "expected_seconds", "job", "kept", "losses", "numbers", "pool", "preemptions", "shortages", "states", "tries",
-        "unfinished",
+        "expected_seconds", "job", "kept", "losses", "numbers", "pool", "preemptions", "rank", "shortages", "states",
+        "tries", "unfinished",
     )  # fmt: skip
 
     def __init__(
@@ -99,13 +99,16 @@ class JobTasks:
         self.job = job
         self._totals = totals
         self._held_changed = held_changed if job.spec.uses else None
-        totals[TaskState.waiting] += job.spec.count
         self.count = job.spec.count
+        totals[_WAITING] += self.count
         self.states = bytearray(self.count)
         self.counts = [0] * len(TaskState)
-        self.counts[TaskState.waiting] = self.count
+        self.counts[_WAITING] = self.count
         self.unfinished = self.count
         """Tasks that are not final."""
+        self.rank = -1.0
+        """The seconds that the longest chain of dependants takes, itself included (HEFT's upward rank; Topcuoglu,
+        Hariri and Wu, 2002). Durations that nobody has estimated count alike. Negative: not known yet."""
         self.kept = 0
         """Tasks that succeeded in an earlier job."""
         self.numbers: dict[int, int] = {}
@@ -231,13 +234,20 @@ class JobTasks:
         return changed
 
     def ask_for(self, position: int, cls: RequestClass) -> None:
-        """Let a task that is not ready ask for something else from now on."""
-        if cls is self.pool.cls:
-            self._moved.pop(position, None)
+        """Let a task ask for something else from now on."""
+        if cls is self.pool_of(position).cls:
             return
-        if cls not in self._others:
-            self._others[cls] = Pool(self, cls, len(self._others) + 1)
-        self._moved[position] = self._others[cls]
+        startable = self.states[position] == _READY
+        if startable:
+            self._startable_changed(position, position + 1, entered=False)
+        if cls is self.pool.cls:
+            del self._moved[position]
+        else:
+            if cls not in self._others:
+                self._others[cls] = Pool(self, cls, len(self._others) + 1)
+            self._moved[position] = self._others[cls]
+        if startable:
+            self._startable_changed(position, position + 1, entered=True)
 
     def _count(self, before: TaskState, after: TaskState, tasks: int) -> None:
         self.counts[before] -= tasks

@@ -87,6 +87,34 @@ def test_after_running_out_of_memory_a_task_asks_for_more() -> None:
     assert sizes == [2.0, 3.0, 4.5, pytest.approx(6.75), 8.0]  # never more than the largest node has
 
 
+def test_after_a_restart_too_nobody_asks_for_more_than_any_node_has() -> None:
+    world = World(job(1, asks=request(1, 5), retries=1, memory_growth=2))
+    world.join(gib=8)
+    world.end(outcome=Outcome.out_of_memory)
+    world.hosts.clear()
+    world.restart()
+    world.lose()
+    world.join(gib=8)
+    assert [slots.memory for slots in world.hosts["n"].slots.values()] == [8 * GIB]
+    world.run()
+    assert world.states(1) == "s"
+
+
+def test_tasks_ask_for_what_the_largest_node_has_whenever_that_is_another() -> None:
+    world = World(job(1, asks=request(1, 6), retries=1, memory_growth=2, priority=1))
+    world.join("first", gib=10)
+    world.end(outcome=Outcome.out_of_memory)
+    world.lose("first")
+    world.hold(1)
+    world.join("small", gib=7)
+    assert not world.running()
+    world.hold(1, held=False)
+    assert world.hosts["small"].slots[world.lane(1)].memory == 7 * GIB
+    world.lose("small")
+    world.join("smaller", gib=6)
+    assert world.hosts["smaller"].slots[world.lane(1)].memory == 6 * GIB
+
+
 def test_when_too_many_have_failed_the_rest_is_cancelled() -> None:
     world = World(job(1, 10, max_fails=2), job(2, after=[(1, When.finished)]))
     world.join(cpus=3)
@@ -123,6 +151,27 @@ def test_a_limit_stops_nobody_who_does_not_use_it() -> None:
     assert world.jobs_running() == [1, 40, 40, 40]
     world.run()
     assert world.scheduler.unfinished == 0
+
+
+def test_what_its_own_limit_stops_too_keeps_nobody_from_a_named_limit() -> None:
+    world = World(job(1, uses={"db": 1}, priority=2), job(2, 3, uses={"db": 1}, most=1, priority=1))
+    world.limit(db=2)
+    world.join(cpus=4)
+    world.submit(job(3, uses={"db": 1}))
+    assert world.jobs_running() == [1, 2]
+    world.end(world.attempt(1))
+    assert world.jobs_running() == [2, 3]
+    world.run()
+    assert world.scheduler.unfinished == 0
+
+
+def test_what_a_limit_stops_comes_earlier_where_more_waits_for_it() -> None:
+    world = World(job(1, uses={"db": 1}, priority=1), job(2, uses={"db": 1}), job(3, uses={"db": 1}))
+    world.limit(db=1)
+    world.join(cpus=4)
+    world.submit(job(4, after=[3]))
+    world.end(world.attempt(1))
+    assert world.jobs_running() == [3]
 
 
 def test_other_limits_let_start_what_waited() -> None:

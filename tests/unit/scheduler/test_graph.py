@@ -132,9 +132,21 @@ def test_a_skipped_job_that_is_revived_is_skipped_again_while_its_dependency_is_
     assert world.states(2) == "R"
 
 
+def test_a_start_time_keeps_nobody_from_telling_that_a_job_can_never_run() -> None:
+    world = World(job(1), job(2))
+    world.join(cpus=2)
+    world.end(world.attempt(1), code=1)
+    world.submit(job(3, after=[1, 2], start_after=5.0))
+    assert world.states(3) == "k"
+
+
 def test_ranks_are_the_longest_chain_that_remains() -> None:
     world = World(job(1), job(2, after=[1]), job(3, after=[1]), job(4, after=[3]), job(5))
-    ranks = world.scheduler._book.graph.ranks  # noqa: SLF001 - seen elsewhere only as an order
-    assert ranks == {1: 3, 2: 1, 3: 2, 4: 1, 5: 1}
+    assert ranks(world) == {1: 3, 2: 1, 3: 2, 4: 1, 5: 1}
     world.submit(job(6, after=[2]), job(7, after=[6]), job(8, after=[5]))
-    assert ranks == {1: 4, 2: 3, 3: 2, 4: 1, 5: 2, 6: 2, 7: 1, 8: 1}
+    assert ranks(world) == {1: 4, 2: 3, 3: 2, 4: 1, 5: 2, 6: 2, 7: 1, 8: 1}
+
+
+def ranks(world: World) -> dict[int, float]:
+    jobs = world.scheduler._book.jobs  # noqa: SLF001 - seen elsewhere only as an order
+    return {number: tasks.rank for number, tasks in jobs.items()}

@@ -3,6 +3,8 @@
 import pytest
 
 from pilotfish.model.changes import Grant
+from pilotfish.model.quantities import ONE
+from pilotfish.model.resources import Request
 from tests.unit.scheduler.language import LONG, SHORT, World, job, of_type
 
 
@@ -84,3 +86,14 @@ def test_other_nodes_are_not_kept_free() -> None:
     world.submit(job(2, cpus=2, priority=1))
     ended = next(attempt for node, _, attempt in world.running() if node == "small")
     assert [grant.node for grant in of_type(world.end(ended), Grant)] == ["small"]
+
+
+def test_the_end_of_what_runs_on_the_kept_node_beside_another_tells_when_it_is_free() -> None:
+    world = World(job(1, asks=Request(ONE, nodes=2)), job(2, cpus=2, estimate=100.0))
+    world.join("large", cpus=4)
+    world.join("small", cpus=1)
+    assert [(node, attempt.job) for node, _, attempt in world.running()] == [("large", 2), ("small", 1)]
+    world.submit(job(3, cpus=4, priority=1), job(4, cpus=2, estimate=LONG))
+    assert world.jobs_running() == [1, 2]
+    world.end(world.attempt(1))
+    assert world.jobs_running() == [2, 4], "what ends before the first can start may go on"
