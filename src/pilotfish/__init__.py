@@ -4,9 +4,7 @@ The Python face: sessions that run functions and commands, a ``concurrent.future
 resources. Its names are loaded when they are first used, so that the command line waits for none of them.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # of `typing`, which takes half as long to import as the interpreter to start
 if TYPE_CHECKING:
     from pilotfish.client.commands import CommandFuture, TaskResult
     from pilotfish.client.delayed import WaitGroup, delayed, open_waitgroup
@@ -92,6 +90,8 @@ def __getattr__(name: str) -> object:
     """Load what is used for the first time."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
     module, _, other = _HOMES[name].partition(":")
     found = globals()[name] = getattr(import_module(f"{__name__}.{module}"), other or name)
     return found

@@ -87,7 +87,7 @@ class Source:
         found = {}
         for node, following in zip(self.tree.body, [*self.tree.body[1:], ast.Pass()], strict=True):
             for name in defined_names(node):
-                if not name.startswith("_"):
+                if not name.startswith("_") and name != "TYPE_CHECKING":  # it speaks to type checkers
                     own = ast.get_docstring(node) if isinstance(node, Function | ast.ClassDef) else None
                     found[name] = bool(own) or is_docstring(following)
         return found
