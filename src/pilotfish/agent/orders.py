@@ -14,6 +14,7 @@ import struct
 
 import msgspec
 
+from pilotfish.functions.wire import unframed
 from pilotfish.model.attempts import LaneState, Report
 from pilotfish.model.jobs import JobSpec
 from pilotfish.model.messages import End, Note, Reports, Start, Started, TakeBack, TakenBack
@@ -153,16 +154,10 @@ class Channel:
             os.close(self.descriptors.pop())
 
     def _messages(self, data: bytes) -> list[Order]:
-        messages = []
-        at = 0
-        while at + _LENGTH.size <= len(data):
-            begin = at + _LENGTH.size
-            end = begin + _LENGTH.unpack_from(data, at)[0]
-            if end > len(data):
-                break
-            messages.append(_decode(data[begin:end]))
-            at = end
-        self._received = data[at:]
+        messages, end = [], 0
+        for body, end in unframed(data):  # noqa: B007 - the last one counts
+            messages.append(_decode(body))
+        self._received = data[end:]
         return messages
 
 

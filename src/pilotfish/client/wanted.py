@@ -62,16 +62,14 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, cach
         if not keys:
             return self
         spec = read_job({"name": self.name or "call", **keys, "command": ["true"]})
-        fields = {"request"} if _REQUEST_KEYS & keys.keys() else set()
-        fields |= {"start_delay"} if "start_after" in keys else set()
+        fields = {"start_delay"} if "start_after" in keys else set()
         fields |= keys.keys() & set(self.__struct_fields__)
         values = {field: getattr(spec, field) for field in fields}
         for field in ("uses", "env"):
             if field in values:
                 values[field] = tuple(sorted(values[field].items()))
-        if "request" in values:
-            values["variants"] = spec.variants
-        return msgspec.structs.replace(self, **values)
+        request, variants = self._requests(spec, keys)
+        return msgspec.structs.replace(self, **{**values, "request": request, "variants": variants})
 
     def on(self, resource: Resource) -> Self:
         """The same, asking for this resource. Raises ResourceError."""
@@ -103,10 +101,18 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, cach
         }
         for field in {"uses", "env"} & fields.keys():
             fields[field] = dict(fields[field])
-        if _REQUEST_KEYS & keys.keys():
-            fields.pop("request", None)
-            fields.pop("variants", None)
+        fields["request"], fields["variants"] = self._requests(spec, keys)
         return msgspec.structs.replace(spec, **fields)
+
+    def _requests(self, spec: JobSpec, keys: Mapping[str, object]) -> tuple[Request, tuple[Request, ...]]:
+        """What is asked for when the keys of a job say otherwise: of its alternatives, if it has any."""
+        if "variants" in keys:
+            return spec.request, spec.variants
+        changed = _REQUEST_KEYS & keys.keys()
+        changed |= {"most_cores"} if "cores" in keys else set()
+        news = {field: getattr(spec.request, field) for field in changed}
+        request, *variants = (msgspec.structs.replace(one, **news) for one in (self.request, *self.variants))
+        return request, tuple(variants)
 
     def spec(self, **fields: Any) -> JobSpec:  # noqa: ANN401 - what the job is besides
         """The job of calls that want this."""
@@ -122,6 +128,8 @@ def read_job(keys: Mapping[str, object]) -> JobSpec:
     """A job from the keys of a job file with Python's values. Raises UserError naming the key."""
     if keys.get("hold"):
         raise UserError("hold: a session has nobody who would release it; submit it later")
+    if keys.get("on_lost") == OnLost.hold:
+        raise UserError("on_lost: a session has nobody who would release what is held; write rerun or fail")
     try:
         return JobReader(str(Path.cwd()), {}).read({key: _plain(value) for key, value in keys.items()}, None)
     except EntryError as error:

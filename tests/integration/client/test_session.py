@@ -136,6 +136,18 @@ def test_a_function_has_the_very_cores_that_it_asked_for(session: pf.Session) ->
     assert set(cores) == bound
 
 
+def all_slots() -> tuple[int, int | None]:
+    given = pf.current().slots
+    return len(given.cores), given.memory
+
+
+def test_options_over_options_change_only_what_they_name(session: pf.Session) -> None:
+    asked = session.options(cores=2).options(memory="64MiB")
+    assert asked.submit(all_slots).result() == (2, 64 * 2**20)
+    command = asked.command("echo $PILOTFISH_CORES $PILOTFISH_MEMORY", memory="32MiB")
+    assert command.result().stdout == f"2 {32 * 2**20}\n"
+
+
 def test_what_no_node_has_fails_at_once_with_the_reason(session: pf.Session) -> None:
     with pytest.raises(ImpossibleRequestError, match="add asks for 1000 cores, more than any node has"):
         session.options(cores=1000).submit(add, 1, 2).result()
@@ -193,6 +205,7 @@ def test_large_results_leave_nothing_in_memory(session: pf.Session) -> None:
         ({"array": 10}, "array: a call of a function has none"),
         ({"time": object()}, "expected text, a number, a list or a mapping; got <object"),
         ({"hold": True}, "hold: a session has nobody who would release it"),
+        ({"on_lost": "hold"}, "on_lost: a session has nobody who would release what is held; write rerun or fail"),
         ({"uses": {"licence": 1}}, "uses.licence: no such limit; declare it: Session(limits={'licence': 1})"),
         ({"after": "sim"}, "after: expected what `command` or `submit` gave, got 'sim'"),
     ],
