@@ -6,7 +6,7 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 STAMP  := $(VENV)/.complete
 DOCS   := $(VENV)/.docs
-JOBS   ?= 2
+JOBS   ?= 3
 ROUNDS ?= 1
 
 # A virtual environment that was copied, moved, or has lost its Python is made anew: the stamp holds
@@ -35,7 +35,7 @@ demo: $(STAMP)  ## Count the primes below 5,000,000 in 50 tasks: 348513.
 
 test: $(STAMP)  ## Run all tests but the long random ones.
 	$(PYTHON) -m compileall -q src
-	$(PYTHON) -m pytest -n $(JOBS) -m "not soak"
+	$(PYTHON) -m pytest -n $(JOBS) --dist loadgroup -m "not soak"
 
 soak: $(STAMP)  ## Run the long random tests.
 	$(PYTHON) -m pytest -m soak

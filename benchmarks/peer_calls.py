@@ -89,7 +89,7 @@ def _loky() -> Iterator[_Pool]:
 
 @contextlib.contextmanager
 def _dask() -> Iterator[_Pool]:
-    from distributed import Client, LocalCluster  # type: ignore[import-not-found]  # likewise
+    from distributed import Client, LocalCluster
 
     cluster = LocalCluster(n_workers=_WORKERS, threads_per_worker=1, dashboard_address=None)
     with cluster, Client(cluster) as client:

@@ -36,9 +36,15 @@ COMPONENTS: dict[str, Callable[[], bool]] = {
     "bash": lambda: shutil.which("bash") is not None,
     "cores": lambda: len(os.sched_getaffinity(0)) > 1,  # two tasks at once, each on a core of its own
     "cpython-tests": lambda: find_spec("test.test_concurrent_futures") is not None,
+    "faketime": lambda: shutil.which("faketime") is not None,
+    "grid-engine": lambda: shutil.which("sge_qmaster", path="/usr/lib/gridengine") is not None and os.getuid() == 0,
     "joblib": lambda: find_spec("joblib") is not None,
+    "mpi": lambda: shutil.which("mpiexec.openmpi") is not None,
     "root": lambda: os.getuid() == 0,
+    "slurm": lambda: shutil.which("slurmctld", path=f"{os.environ['PATH']}:/usr/sbin") is not None and os.getuid() == 0,
+    "sshd": lambda: shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin") is not None,
     "tmpfs": _may_mount,  # a disk that can be full
+    "torque": lambda: Path("/opt/slurm-wlm-torque/usr/bin/qsub").exists(),  # tests/clusters/slurm-torque install
 }
 """What a test may ask for with ``@pytest.mark.needs("…")``, and how to tell whether it is there."""
 

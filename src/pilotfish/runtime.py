@@ -9,7 +9,9 @@ from pathlib import Path
 
 from pilotfish.errors import UserError
 
-__all__ = ["private_folder", "runtime_folder"]
+__all__ = ["memory_folder", "private_folder", "runtime_folder"]
+
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of ours is made in it
 
 
 def runtime_folder(key: str = "") -> Path:
@@ -21,6 +23,14 @@ def runtime_folder(key: str = "") -> Path:
     """
     root = private_folder(Path(os.environ.get("PILOTFISH_RUNTIME") or f"/tmp/pilotfish-{os.getuid()}"))  # noqa: S108
     return private_folder(root / key)
+
+
+def memory_folder() -> Path | None:
+    """A private folder in shared memory, ``/dev/shm/pilotfish-<uid>``; None where nothing can be written there.
+
+    Raises UserError as `runtime_folder` does.
+    """
+    return private_folder(_MEMORY / f"pilotfish-{os.getuid()}") if os.access(_MEMORY, os.W_OK) else None
 
 
 def private_folder(path: Path) -> Path:

@@ -17,6 +17,7 @@ class Box:
         self.folder = folder
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("PILOTFISH") or k == "PILOTFISH_RUNTIME"}
         self.env["PILOTFISH_LEASE"] = "3"
+        self.env["XDG_STATE_HOME"] = str(folder / "state")
         self.started: list[subprocess.Popen[str]] = []
 
     def write(self, name: str, text: str) -> Path:

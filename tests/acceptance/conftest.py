@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 from tests.acceptance.box import Box
+from tests.clusters import _grid_engine, _slurm, grid_engine, slurm
+
+__all__ = ["_grid_engine", "_slurm", "box", "grid_engine", "slurm"]
 
 
 @pytest.fixture

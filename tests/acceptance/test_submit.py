@@ -187,10 +187,9 @@ def test_the_campaign_of_a_job_file_takes_no_calls(jobs: Box) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "name a class: MODULE:CLASS, such as jobs:Count or jobs.py:Count"),
-        (("jobs",), "expected MODULE:CLASS, such as jobs:Count or jobs.py:Count, got 'jobs'"),
-        (("jobs.py",), "`submit FILE` is not yet supported; `pilotfish run jobs.py` runs it now"),
-        (("--", "true"), "`submit -- COMMAND` is not yet supported; `pilotfish run -- COMMAND` runs it now"),
+        ((), "name a job file, a class (MODULE:CLASS), or a command behind --"),
+        (("jobs:",), "expected MODULE:CLASS, such as jobs:Count or jobs.py:Count, got 'jobs:'"),
+        (("jobs.py",), "jobs.py: is a module, no job file: name a class in it, as in jobs.py:Count"),
         (("nowhere:Echo",), "there is no module `nowhere`, neither in "),
         (("nowhere.py:Echo",), "nowhere.py: there is no such file"),
         (("broken:Echo",), "broken cannot be imported: NameError: name 'oops' is not defined"),
@@ -201,7 +200,6 @@ def test_the_campaign_of_a_job_file_takes_no_calls(jobs: Box) -> None:
         (("jobs:Echo", "value=1", "value=2"), "value is given twice"),
         (("jobs:Echo", "vlaue=1"), "Echo.execute(self, value=None, times: int = 1): got an unexpected keyword"),
         (("jobs:Negative",), "Negative.attempts: expected a whole number from 1 to 1000000000, got -1"),
-        (("--wait", "jobs:Echo"), "--wait is not yet supported; see docs/limits.md"),
     ],
 )
 def test_what_is_wrong_is_one_line_before_anything_runs(jobs: Box, words: tuple[str, ...], message: str) -> None:

@@ -19,6 +19,7 @@ from pilotfish.model.changes import (
     Revive,
     Settle,
     Snapshot,
+    Submit,
     TaskRecord,
 )
 from pilotfish.model.jobs import Dependency, Job, JobSpec, Retries, Span, TableArray, When
@@ -488,6 +489,37 @@ def test_a_job_of_one_task_that_replaced_none_needs_no_durations(shelf: Shelf) -
     assert after(shelf, submit(2, tasks=None), settle(0, job=2), settle(0)).durations.keys() == {1}
 
 
+def _following(number: int, on: int, *, replaces: int | None = None) -> Submit:
+    """A job whose tasks follow those of another one."""
+    made = submit(number, replaces=replaces)
+    spec = msgspec.structs.replace(made.job.spec, after=(Dependency("sim", each=True),), same_node=True)
+    return msgspec.structs.replace(made, job=msgspec.structs.replace(made.job, spec=spec, depends_on=(on,)))
+
+
+def _on(node: str, one: Settle) -> Settle:
+    return msgspec.structs.replace(one, node=node)
+
+
+def test_the_nodes_are_those_of_the_newest_attempts(shelf: Shelf) -> None:
+    ends = [_on("a", settle(0, READY)), _on("b", settle(0, number=2)), _on("a", settle(3, FAILED))]
+    assert after(shelf, _following(2, 1), *ends).nodes == {1: {0: "b", 3: "a"}}
+    assert shelf.store.nodes(1) == {0: "b", 3: "a"}
+    assert shelf.store.nodes(2) == {}
+
+
+def test_nodes_are_told_of_jobs_that_are_followed(shelf: Shelf) -> None:
+    assert after(shelf, settle(0)).nodes == {}
+    assert shelf.store.nodes(1) == {0: "node"}
+
+
+def test_the_nodes_of_kept_tasks_are_those_where_they_ran(shelf: Shelf) -> None:
+    second = msgspec.structs.replace(submit(2, replaces=1), kept=(Kept(Span(0, 4), 1, 3),))
+    third = msgspec.structs.replace(submit(3, replaces=2), kept=(Kept(Span(2, 8), 2, 0),))
+    ends = [_on(f"n{position}", settle(position)) for position in range(9)]
+    snapshot = after(shelf, *ends, second, settle(5, job=2), third, _on("new", settle(9, job=3)), _following(4, 3))
+    assert snapshot.nodes == {3: {2: "n3", 3: "n4", 4: "n5", 5: "n6", 7: "node", 9: "new"}}
+
+
 def _taken(settles: Iterable[Settle]) -> tuple[float, ...]:
     return tuple(settle.report.ended_at - settle.report.started_at for settle in settles)
 
@@ -502,3 +534,8 @@ def test_a_value_that_tasks_share_comes_back_as_it_was(shelf: Shelf, value: floa
 def test_the_newest_value_of_each_key_holds_and_removed_keys_are_gone(shelf: Shelf) -> None:
     puts = Put("b", 1, 1), Put("a", 2, 2), Put("b", b"3", 3), Put("c", 4, 4), Put("c", None, 5), Put("d", None, 6)
     assert after(shelf, *puts).values == (Put("a", 2, 2), Put("b", b"3", 3))
+
+
+def test_values_are_found_by_what_their_keys_begin_with(shelf: Shelf) -> None:
+    after(shelf, *(Put(key, 1, 1) for key in ("a/2", "a/1", "a", "A/1", "b/a/1", "a%1", "ä/1")), Put("a/2", None, 2))
+    assert [[put.key for put in shelf.store.values(prefix)] for prefix in ("a/", "ä", "c")] == [["a/1"], ["ä/1"], []]

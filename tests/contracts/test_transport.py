@@ -10,9 +10,12 @@ from typing import Protocol, TypeVar
 
 import pytest
 
+from pilotfish.errors import UnavailableError
 from pilotfish.model.messages import Frame, Note
+from pilotfish.settings import Settings
 from pilotfish.transport import local
 from pilotfish.transport.base import Connection, DisconnectedError, Listener
+from pilotfish.transport.carrier import Dialer, Gateway
 
 PATIENCE = 20.0
 """Seconds until a condition that must come true counts as one that does not."""
@@ -45,7 +48,42 @@ class LocalTransport:
         self._folder.cleanup()
 
 
-TRANSPORTS: dict[str, type[Transport]] = {"local": LocalTransport}
+class DaskTransport:
+    """Through a gateway and a dialer, over mutual TLS."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(dir="/tmp")
+        folder = Path(self._folder.name)
+        self.listener: Listener = local.LocalListener(folder / "manager")
+        self._gateway = Gateway(folder, "test", folder / "manager", Settings())
+        self._dialer = Dialer((self._gateway.file,), folder / "door", folder)
+        self._wait_for_dialer()
+
+    def _wait_for_dialer(self) -> None:
+        deadline = time.monotonic() + PATIENCE
+        first = None
+        while first is None:
+            assert time.monotonic() < deadline, "no dialer came"
+            try:
+                first = self._dialer.connect()
+            except UnavailableError:
+                time.sleep(0.02)
+        first.send(note("first"))
+        first.close()
+        while not any(frames is None for _, frames in self.listener.poll(PATIENCE)):
+            assert time.monotonic() < deadline, "the first connection did not end"
+
+    def connect(self) -> Connection:
+        return self._dialer.connect()
+
+    def clear(self) -> None:
+        self._dialer.close()
+        self._gateway.close()
+        self.listener.close()
+        self._folder.cleanup()
+
+
+TRANSPORTS: dict[str, type[Transport]] = {"dask": DaskTransport, "local": LocalTransport}
 
 
 class Harness:

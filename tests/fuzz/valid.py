@@ -18,6 +18,7 @@ jobs:
     gpus: 0.5
     nodes: 2
     exclusive: false
+    spread: true
     resources: {fpga: 1}
     labels: [fast, big]
     variants: [{gpus: 1}, {cores: 16, memory: 500MB}]
@@ -32,6 +33,7 @@ jobs:
     uses: {licence: 1}
     hold: true
     on_lost: fail
+    on_silence: rerun
     signal: USR1@90s
     output_limit: 100MB
     env: {OMP_PROC_BIND: "true", SCALE: 1.50}
@@ -57,6 +59,7 @@ jobs:
     array: 0-29%10
     command: ./gloss {index} {task} {attempt} {cores} {job} {name}
     after: {job: shine, each: true}
+    same_node: true
 """
 
 CSV_JOBS = """\

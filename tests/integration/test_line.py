@@ -62,7 +62,7 @@ class Home:
         )
         manager.restore(self.store.load(), {})
         self.stays = True
-        self.thread = threading.Thread(target=manager.run, args=(lambda _now: None, lambda: self.stays))
+        self.thread = threading.Thread(target=manager.run, args=(lambda _now: (), lambda: self.stays))
         self.thread.start()
 
     def shut(self) -> None:

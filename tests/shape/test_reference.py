@@ -1,7 +1,7 @@
 """The reference tells all that there is, and nothing else: what the code declares is what the pages list."""
 
 import re
-from argparse import SUPPRESS
+from argparse import SUPPRESS, _SubParsersAction
 from importlib import import_module
 from pathlib import Path
 
@@ -71,8 +71,10 @@ def test_every_option_is_listed(command: str) -> None:
     import_module(COMMANDS[command][0]).configure(parser)
     text = page("reference/commands.md")
     described = "".join(re.findall(rf"^## `pilotfish {command}.*?(?=^## |\Z)", text, flags=re.MULTILINE | re.DOTALL))
-    actions = parser._actions  # noqa: SLF001 - argparse has no other door
-    asks = any("--campaign" in action.option_strings for action in actions)
+    actions = list(parser._actions)  # noqa: SLF001 - argparse has no other door
+    for group in [action for action in actions if isinstance(action, _SubParsersAction)]:
+        actions += [action for one in group.choices.values() for action in one._actions]  # noqa: SLF001 - likewise
+    asks = any("--server" in action.option_strings for action in actions)
     listed = rows(described + section(text, "Looking") * asks)
     written = {word.split()[0] for word in listed}
     to_come = {name for action in actions if action.help == SUPPRESS for name in action.option_strings}

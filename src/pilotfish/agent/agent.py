@@ -30,6 +30,7 @@ from pilotfish.agent.handle import KeeperHandle
 from pilotfish.agent.inventory import read_machine
 from pilotfish.agent.orders import Manned
 from pilotfish.agent.processes import become_subreaper
+from pilotfish.agent.push import Pusher
 from pilotfish.agent.scratch import Scratch
 from pilotfish.agent.share import share_of
 from pilotfish.errors import UnavailableError
@@ -39,6 +40,8 @@ from pilotfish.model.messages import (
     Describe,
     End,
     Hello,
+    Host,
+    Left,
     Message,
     Note,
     Refusal,
@@ -55,9 +58,13 @@ from pilotfish.transport.link import Link
 __all__ = ["Agent"]
 
 _RECONNECT = 0.1
-"""Seconds between two attempts to reach the manager."""
+"""Seconds between two attempts to reach the manager; on another machine each is twice as long as the one before."""
+_LONGEST_PAUSE = 2.0
+"""Seconds between two such attempts at most."""
 _IDLE_LEASE = 2.0
-"""Seconds that an agent without attempts stays when there is no manager: the next one starts an agent anyway."""
+"""Seconds that an agent without attempts stays when no manager is on its machine: the next one starts an agent."""
+_RENEWALS = 4
+"""How often in a lease keepers hear that the manager on another machine lives: an agent may be stopped at any time."""
 _CLAIM_AGAIN = 0.5
 """Seconds between two attempts to claim cores and GPUs."""
 _LONGEST_WAIT = 3600.0
@@ -92,6 +99,8 @@ class Agent:
         become_subreaper()
         self._selector = selectors.DefaultSelector()
         self._crew = Crew(config, self._selector, self._tell)
+        bulk = config.bulk
+        self._pusher = None if bulk is None else Pusher(bulk, self._selector, lambda text: self._tell(Note(text), None))
         self._inventory: Inventory | None = None
         """None until it is known."""
         self._claims = Claims.open(claim_path())
@@ -103,8 +112,16 @@ class Agent:
         self._greeted = False
         self._told: deque[_Told] = deque()
         self._lease = config.settings.lease
-        self._lost_at = self._connect_at = monotonic()
+        self._far = bool(config.joins)
+        """Whether the manager is on another machine, from which silence is all that a cut network lets through."""
+        self._welcomed = False
+        self._lost_at = self._connect_at = self._renew_at = monotonic()
+        self._pause = _RECONNECT
         self._leaving = False
+        self._reason: str | None = None
+        """Why it leaves, where the manager does not know."""
+        self._last_word = 0
+        """Number of the message that tells that."""
         self._farewell_at = math.inf
 
     def serve(self) -> None:
@@ -122,14 +139,21 @@ class Agent:
             return False
         if self._farewell_at == math.inf:
             self._farewell_at = monotonic() + _FAREWELL
-        nothing_left = not any(self._crew.unrecorded())
-        return self._connection is None or nothing_left or monotonic() >= self._farewell_at
+            if self._greeted and self._reason is not None:
+                self._last_word = self._link.send(Left(self._reason))
+                self._look(monotonic())
+        heard = not any(self._crew.unrecorded()) and self._link.acknowledged >= self._last_word
+        return self._connection is None or heard or monotonic() >= self._farewell_at
 
     def _due(self) -> float:
         """When to look at the latest."""
         due = [monotonic() + _LONGEST_WAIT, self._crew.due, self._farewell_at]
+        if self._pusher is not None:
+            due.append(self._pusher.due)
         if self._connection is not None:
             due.append(self._link.next_due())
+            if self._far and self._greeted:
+                due += [self._silent_at, self._renew_at if self._welcomed else math.inf]
         elif not self._leaving:
             due += [self._connect_at, self._lease_end]
         if self._inventory is None and self._crew.ready:
@@ -139,11 +163,21 @@ class Agent:
     @property
     def _lease_end(self) -> float:
         # What has been told and not recorded is in journals; an agent that holds nothing else keeps cores from others.
-        return self._lost_at + (self._lease if self._crew.busy else min(self._lease, _IDLE_LEASE))
+        stays = self._crew.busy or self._far
+        return self._lost_at + (self._lease if stays else min(self._lease, _IDLE_LEASE))
+
+    @property
+    def _silent_at(self) -> float:
+        settings = self._config.settings
+        return self._link.last_heard + settings.misses * settings.heartbeat
 
     def _look(self, now: float) -> None:
         """Do what is due."""
         self._crew.look(now)
+        if self._pusher is not None:
+            self._pusher.look(now)
+        if self._far and self._greeted:
+            self._look_far(now)
         if self._connection is None and not self._leaving:
             if now >= self._lease_end:
                 self._leave(f"there was no manager for {now - self._lost_at:.1f} s")
@@ -153,9 +187,18 @@ class Agent:
             self._take_inventory(now)
         self._crew.flush()
         if self._connection is not None:
-            if self._inventory is not None and not self._greeted:
+            if self._inventory is not None and not self._greeted and (self._pusher is None or self._pusher.idle):
                 self._greet(self._inventory)
             self._push(self._connection, now)
+
+    def _look_far(self, now: float) -> None:
+        """Take the silence of a manager on another machine for what it is; let keepers know where there is none."""
+        if now >= self._silent_at:
+            self._hear()  # it may be this process that was stopped
+        if self._connection is not None and now >= self._silent_at:
+            self._lose_manager(self._connection, now)
+        elif self._welcomed and now >= self._renew_at:
+            self._renew(now)
 
     def _leave(self, reason: str) -> None:
         if not self._leaving:
@@ -174,6 +217,9 @@ class Agent:
         if isinstance(share, Inventory):
             self._inventory = share
             self._crew.open(share, self._claims.descriptor)
+            if self._pusher is not None:  # nobody knows what of theirs the agent before us has brought away
+                for handle in self._crew.unrecorded():
+                    self._pusher.push(handle.reports, lambda: None)
             return
         self._claim_at = now + _CLAIM_AGAIN
         if not self._waits and self._connection is not None:
@@ -183,7 +229,7 @@ class Agent:
     # The manager
 
     def _reach_manager(self, now: float) -> None:
-        self._connect_at = now + _RECONNECT
+        self._connect_at = now + self._pause
         try:
             self._connection = self._connect()
         except UnavailableError:
@@ -198,11 +244,18 @@ class Agent:
         keepers = list(self._crew.unrecorded())
         reports = tuple(report for handle in keepers for report in handle.reports)
         lanes = self._crew.lane_states()
-        number = self._link.send(Hello(__version__, self._config.node, os.getpid(), inventory, lanes, reports))
+        node, pid = self._config.node, os.getpid()
+        number = self._link.send(Hello(__version__, node, pid, inventory, lanes, reports, leased=self._far))
         self._told.extend(_Told(number, handle, len(handle.reports)) for handle in keepers)
 
     def _tell(self, message: Message, handle: KeeperHandle | None) -> None:
         """Pass a message on. What no manager hears now is in the next Hello, or no longer matters."""
+        if isinstance(message, Reports) and self._pusher is not None and handle is not None:
+            self._pusher.push(message.reports, lambda: self._pass_on(message, handle))
+        else:
+            self._pass_on(message, handle)
+
+    def _pass_on(self, message: Message, handle: KeeperHandle | None) -> None:
         if isinstance(message, Note):
             _log(message.text)
         elif not self._greeted:
@@ -250,13 +303,16 @@ class Agent:
                 reached("agent.start")
                 if not self._leaving:
                     self._crew.start(message, self._specs[message.job])
+            case Host():
+                if not self._leaving:
+                    self._crew.host(message)
             case Describe(job, spec):
                 self._specs[job] = spec
             case TakeBack() | End():
                 self._crew.pass_on(message)
             case Welcome():
-                self._lease = message.lease
-                self._crew.man(Manned(self._lease, None))
+                self._lease, self._welcomed, self._pause = message.lease, True, _RECONNECT
+                self._renew(monotonic())
             case Stop():
                 self._leave("the manager has no more work")
             case Refusal(reason):
@@ -268,8 +324,21 @@ class Agent:
         self._connection, self._greeted = None, False
         self._told.clear()
         self._specs.clear()
-        self._lost_at = self._connect_at = now
-        self._crew.man(Manned(self._lease, now))
+        if self._far:  # many of us may have lost the same manager
+            self._connect_at = now + self._pause * (1.0 + os.urandom(1)[0] / 255) / 2
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+        else:
+            self._connect_at = now
+        if self._welcomed:  # else it was no manager
+            self._welcomed = False
+            self._lost_at = self._link.known_to_live if self._far else now
+            self._crew.man(Manned(self._lease, self._lost_at))
+
+    def _renew(self, now: float) -> None:
+        """Let keepers know that there is a manager."""
+        self._renew_at = now + self._lease / _RENEWALS
+        # The lease counts from what the manager has heard of us, as on its side: what we hear of it may be old.
+        self._crew.man(Manned(self._lease, self._link.known_to_live if self._far else None))
 
     # Coming and going
 
@@ -290,7 +359,10 @@ class Agent:
     def _signalled(self, numbers: bytes) -> None:
         for number in numbers:
             if number in _ENDING:
+                self._reason = f"its agent was ended by {signal.Signals(number).name}"
                 self._leave(f"ended by {signal.Signals(number).name}")
+            else:
+                self._crew.reap()
 
     def _depart(self) -> None:
         if self._connection is not None:
@@ -321,5 +393,6 @@ def _own(lock: Path) -> int:
 
 
 def _log(text: str) -> None:
-    sys.stderr.write(f"{strftime('%Y-%m-%d %H:%M:%S')} agent {os.getpid()}: {text}\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # its disk is full: what is to be told may be just that
+        sys.stderr.write(f"{strftime('%Y-%m-%d %H:%M:%S')} agent {os.getpid()}: {text}\n")
+        sys.stderr.flush()

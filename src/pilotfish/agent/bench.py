@@ -18,7 +18,7 @@ from pilotfish.agent.confine import Bounds, Execution
 from pilotfish.agent.outputs import Outputs, Stream
 from pilotfish.agent.spawn import Program
 from pilotfish.functions.line import Line
-from pilotfish.functions.wire import REFUSED, Call, CallEnd
+from pilotfish.functions.wire import REFUSED, Afar, Call, CallEnd
 from pilotfish.model.attempts import AttemptId, OutputRef, Report
 from pilotfish.model.messages import Started
 from pilotfish.model.states import Outcome
@@ -54,6 +54,7 @@ class Bench:
         started: is told of a call that has been running for a while.
         started_after: seconds after which it is.
         line: from its calls to the manager.
+        afar: how they have values that lie on another machine; None: on this one.
 
     """
 
@@ -67,10 +68,12 @@ class Bench:
         started: Callable[[Started], None],
         started_after: float,
         line: Line,
+        afar: Afar | None,
     ) -> None:
         """Begin without a worker."""
         self._lane, self._mark, self._outputs = lane, mark, outputs
-        self._kept, self._started, self._started_after, self._line = kept, started, started_after, line
+        self._kept, self._started, self._started_after = kept, started, started_after
+        self._line, self._afar = line, afar
         self.worker: Worker | None = None
         self._execution: Execution | None = None
         """Of the worker's process."""
@@ -135,7 +138,7 @@ class Bench:
         if self.worker is None:
             from pilotfish.agent.worker import Worker  # what runs in it takes time to import
 
-            self.worker = Worker(*self._outputs.open(None, None, program.spec.output_limit), self._line)
+            self.worker = Worker(*self._outputs.open(None, None, program.spec.output_limit), self._line, self._afar)
             self._execution = Execution(self.worker.pid, self._mark, bounds, monotonic())
             self._program = None
         if program is not self._program:
@@ -185,6 +188,11 @@ class Bench:
         """End the call that runs, and the worker with it."""
         if self._execution is not None:
             self._execution.end(outcome, reason, monotonic(), hard=hard)
+
+    def hurry(self, grace: float, now: float) -> None:
+        """Give what runs no more than so many seconds between TERM and KILL."""
+        if self._execution is not None:
+            self._execution.hurry(grace, now)
 
     def dismiss(self) -> None:
         """Let the worker end: nothing runs in it. Call `look` until `worker` is None."""

@@ -12,7 +12,7 @@ from shlex import quote
 from pilotfish.formats.placeholders import Template
 from pilotfish.model.jobs import JobSpec
 
-__all__ = ["SHELL", "command_of"]
+__all__ = ["SHELL", "command_of", "launched"]
 
 SHELL = "/bin/sh"
 """Runs commands that are texts."""
@@ -28,7 +28,25 @@ unset pilotfish_init"""
 
 def command_of(spec: JobSpec) -> Callable[[Mapping[str, str]], list[str]]:
     """From the values of a task's placeholders to its argument vector."""
-    before = _before(spec)
+    return _command(spec, _before(spec))
+
+
+def launched(spec: JobSpec) -> Callable[[Mapping[str, str], str, Callable[[list[str]], list[str]]], list[str]]:
+    """From values, a launcher's script and what makes a command a rank's, to the argument vector of the launcher.
+
+    What is set up before is set up once, for the launcher, which hands its environment on.
+    """
+    before, command = _before(spec), _command(spec, None)
+
+    def argv(values: Mapping[str, str], script: str, rank: Callable[[list[str]], list[str]]) -> list[str]:
+        return [SHELL, "-c", (before(values) if before is not None else "") + script, "sh", *rank(command(values))]
+
+    return argv
+
+
+def _command(
+    spec: JobSpec, before: Callable[[Mapping[str, str]], str] | None
+) -> Callable[[Mapping[str, str]], list[str]]:
     if isinstance(spec.command, str):
         script = Template.compile(spec.command, quoted=True)
         if before is None:

@@ -34,6 +34,13 @@ class AgentConfig(Declared, frozen=True, kw_only=True):
     gpus_at_most: int | None = None
     """GPUs likewise."""
     settings: Settings = Settings()
+    joins: tuple[str, ...] = ()
+    """Files that tell how to join a manager on another machine; none: it is on this one, and its access file tells."""
+    shared: bool = True
+    """False: `campaign` is a folder of this node alone, and outputs go to the manager."""
+
+    copies: str | None = None
+    """Folder in shared memory for copies of values that lie on another machine; None: there is none."""
 
     @property
     def access(self) -> Path:
@@ -43,7 +50,7 @@ class AgentConfig(Declared, frozen=True, kw_only=True):
     @property
     def log(self) -> Path:
         """Where agent and keepers write what nobody else can be told."""
-        return Path(self.campaign, "agent.log")
+        return Path(self.campaign, f"agent-{self.node}.log" if self.joins else "agent.log")
 
     @property
     def outputs(self) -> Path:
@@ -54,6 +61,21 @@ class AgentConfig(Declared, frozen=True, kw_only=True):
     def lock(self) -> Path:
         """Held by the one agent of the node."""
         return Path(self.folder, "lock")
+
+    @property
+    def door(self) -> Path | None:
+        """The socket behind which a manager on another machine is; None where it is on this one."""
+        return Path(self.folder, "door") if self.joins else None
+
+    @property
+    def bulk(self) -> Path | None:
+        """The socket of those who bring outputs to the manager's machine; None where they lie there already."""
+        return None if self.shared else Path(self.folder, "door-bulk")
+
+    @property
+    def values(self) -> Path | None:
+        """The socket behind which the values of sessions on another machine are; None where it is this one."""
+        return Path(self.folder, "door-values") if self.joins else None
 
     @property
     def socket(self) -> Path:

@@ -52,6 +52,8 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """Sent so long before its time is over, or its node's."""
     node_time: float = math.inf
     """Seconds until the end of the allocation that its node belongs to, counted from its start."""
+    lingers: bool = False
+    """Whether what its main process leaves behind goes on."""
 
 
 class Execution:
@@ -135,7 +137,7 @@ class Execution:
             self._warn()
         if now >= self._sample_at:
             self._sample(now)
-        if self.main_ended and self._term_at == self._kill_at == math.inf:
+        if self.main_ended and self._term_at == self._kill_at == math.inf and not self.bounds.lingers:
             self._term_at = now + _MOMENT
         if now >= self._term_at:
             self._term_at = math.inf
@@ -158,6 +160,12 @@ class Execution:
             self.look(now)
         elif self._kill_at == math.inf:
             self._terminate(now + self.bounds.grace)
+
+    def hurry(self, grace: float, now: float) -> None:
+        """Give it no more than so many seconds between TERM and KILL."""
+        self.bounds = msgspec.structs.replace(self.bounds, grace=min(grace, self.bounds.grace))
+        if self._kill_at < math.inf:
+            self._kill_at = min(self._kill_at, now + grace)
 
     def _pause(self) -> float:
         if not self.main_ended:

@@ -36,9 +36,10 @@ from pilotfish.agent.processes import (
     still_lives,
 )
 from pilotfish.faults import reached
+from pilotfish.functions.wire import Afar
 from pilotfish.model.attempts import LaneState
 from pilotfish.model.jobs import JobSpec
-from pilotfish.model.messages import End, Message, Note, Reports, Start, Started, TakeBack, TakenBack
+from pilotfish.model.messages import End, Host, Message, Note, Reports, Start, Started, TakeBack, TakenBack
 from pilotfish.model.resources import Inventory
 
 __all__ = ["Crew"]
@@ -150,15 +151,22 @@ class Crew:
 
     def start(self, start: Start, spec: JobSpec) -> None:
         """Give tasks to the keeper of their lane; it is forked where there is none."""
-        handle = self._lanes.get(start.lane)
+        self._keeper(start.lane).start(start, spec)
+
+    def host(self, host: Host) -> None:
+        """Give the keeper of a lane a part of an attempt that another node leads."""
+        self._keeper(host.lane).host(host)
+
+    def _keeper(self, lane: int) -> KeeperHandle:
+        handle = self._lanes.get(lane)
         if handle is None:
             mark = new_mark()
-            journal = Path(self._config.folder, f"k{start.lane}.{mark:x}.journal")
-            handle = self._lanes[start.lane] = KeeperHandle(start.lane, mark, journal)
+            journal = Path(self._config.folder, f"k{lane}.{mark:x}.journal")
+            handle = self._lanes[lane] = KeeperHandle(lane, mark, journal)
             handle.give(self._manned)
             self._unforked.append(handle)
             self._fork()
-        handle.start(start, spec)
+        return handle
 
     def pass_on(self, order: TakeBack | End) -> None:
         """Give an order to the keeper of its lane; answer for one that is no more."""
@@ -222,8 +230,7 @@ class Crew:
         )
 
     def look(self, now: float) -> None:
-        """Do what is due, and see which children have ended."""
-        self._reap()
+        """Do what is due."""
         for handle, identity in list(self._expected.items()):
             # One that lives and does not speak is ended too: nothing can be known of its attempts but so.
             if now >= self._late_at or not still_lives(identity):
@@ -238,7 +245,7 @@ class Crew:
         if now >= self._fork_at:
             self._fork()
 
-    def _reap(self) -> None:
+    def reap(self) -> None:
         """Wait for children that have ended: keepers, and orphans of dead ones."""
         with contextlib.suppress(ChildProcessError):
             while True:
@@ -292,7 +299,10 @@ class Crew:
             journal=handle.journal,
             socket=str(self._config.socket),
             access=self._config.access,
+            door=self._config.door,
+            afar=_afar(self._config),
             outputs=self._config.outputs,
+            shared=self._config.shared,
             scratch=Path(self._config.scratch, str(handle.lane)),
             inventory=self._inventory,
             claim=self._claim,
@@ -388,3 +398,12 @@ class Crew:
                 self._slow ^= {handle}
                 events = selectors.EVENT_READ | (selectors.EVENT_WRITE if channel.unsent else 0)
                 self._selector.modify(channel, events, partial(self._hear, handle))
+
+
+def _afar(config: AgentConfig) -> Afar | None:
+    """How values are had that lie on another machine; None: the manager is on this one, and so are they."""
+    if config.values is None:
+        return None
+    memory = () if config.copies is None else (Path(config.copies),)
+    copies = (*memory, Path(config.scratch, "values"))
+    return Afar(config.values, copies, shared=config.shared, patience=config.settings.lease)

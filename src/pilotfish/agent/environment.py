@@ -10,7 +10,7 @@ from pathlib import Path
 from pilotfish.model.quantities import ONE
 from pilotfish.model.resources import Slots
 
-__all__ = ["encoded", "lane_environment"]
+__all__ = ["NODES_OWN", "encoded", "gpu_variables", "lane_environment", "thread_counts"]
 
 _THREAD_COUNTS = (
     b"OMP_NUM_THREADS",
@@ -24,6 +24,22 @@ _THREAD_COUNTS = (
     b"JULIA_NUM_THREADS",
     b"LOKY_MAX_CPU_COUNT",
 )
+
+NODES_OWN = (
+    "PILOTFISH_NODE",
+    "PILOTFISH_CORES",
+    "PILOTFISH_CORE_IDS",
+    "PILOTFISH_MEMORY",
+    "PILOTFISH_RUNTIME",
+    "TMPDIR",
+    "PILOTFISH_GPUS",
+    "CUDA_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "ZE_AFFINITY_MASK",
+    "HOSTNAME",
+)
+"""What differs from node to node: of an attempt on several, each has its own."""
 
 
 def lane_environment(
@@ -48,12 +64,18 @@ def lane_environment(
         "TMPDIR": str(scratch),
         # A pilotfish that a task runs shares out the task's cores, and waits for nobody who has the others.
         "PILOTFISH_RUNTIME": f"{scratch}/pilotfish",
-        **_gpus(slots.gpus, renumbered=renumbered),
+        **gpu_variables(slots.gpus, renumbered=renumbered),
     }
-    return dict.fromkeys(_THREAD_COUNTS, b"%d" % threads) | dict(base) | encoded(ours)
+    return thread_counts(threads) | dict(base) | encoded(ours)
 
 
-def _gpus(ids: Sequence[str], *, renumbered: bool) -> dict[str, str]:
+def thread_counts(threads: int) -> dict[bytes, bytes]:
+    """How many threads the libraries are to start."""
+    return dict.fromkeys(_THREAD_COUNTS, b"%d" % threads)
+
+
+def gpu_variables(ids: Sequence[str], *, renumbered: bool) -> dict[str, str]:
+    """These GPUs and no others, in the words of all vendors; `renumbered` as above."""
     all_of_them = ",".join(ids)
     seen_by_hip = ",".join(map(str, range(len(ids)))) if renumbered else all_of_them
     return {

@@ -12,7 +12,7 @@ from pilotfish.agent.journal import Past
 from pilotfish.agent.orders import Channel, Introduction, Order, Recorded, Work
 from pilotfish.model.attempts import AttemptId, LaneState, Report
 from pilotfish.model.jobs import JobSpec, TableArray
-from pilotfish.model.messages import End, Reports, Start, Started, TakenBack
+from pilotfish.model.messages import End, Host, Reports, Start, Started, TakenBack
 from pilotfish.model.quantities import Amount
 from pilotfish.model.resources import Slots
 from pilotfish.model.states import Outcome
@@ -65,6 +65,12 @@ class KeeperHandle:
             spec = msgspec.structs.replace(spec, array=TableArray(spec.columns, ((),) * len(spec.columns)))
         self.give(Work(start, None if start.job == self._job else spec, rows))
         self._job = start.job
+
+    def host(self, host: Host) -> None:
+        """Give it a part of an attempt."""
+        self._slots = host.slots
+        self.held[host.attempt] = None
+        self.give(host)
 
     def give(self, order: Order) -> None:
         """Give it an order, with the next `flush`."""

@@ -60,6 +60,8 @@ class Declared(msgspec.Struct, frozen=True, kw_only=True):
     """False: cores are names anyway, and nothing is bound to any."""
     gpus: int | None = None
     """More than there are become names without a GPU behind them. None: all that we may use."""
+    gpu_names: tuple[str, ...] = ()
+    """What such names are; none: numbers from 0."""
     resources: Quantities = ()
     """Custom ones."""
     labels: tuple[str, ...] = ()
@@ -92,7 +94,7 @@ def inventory_of(
         memory=machine.memory if declared.memory is None else declared.memory,
         pinned=not named,
         numa=tuple(domains.values()),
-        gpus=_gpus(machine.gpus, declared.gpus, gpus, list(domains)),
+        gpus=_gpus(machine.gpus, declared, gpus, list(domains)),
         resources=declared.resources,
         labels=declared.labels,
         ends_at=declared.ends_at,
@@ -106,11 +108,11 @@ def _domains(numa: Mapping[int, Sequence[int]], cores: Collection[int]) -> dict[
 
 
 def _gpus(
-    found: Sequence[FoundGpu], declared: int | None, wanted: Collection[str] | None, nodes: Sequence[int]
+    found: Sequence[FoundGpu], declared: Declared, wanted: Collection[str] | None, nodes: Sequence[int]
 ) -> tuple[Gpu, ...]:
-    if declared is not None and declared > len(found):
-        return tuple(Gpu(str(number)) for number in range(declared))
-    ours = found[:declared] if wanted is None else [gpu for gpu in found if gpu.id in wanted]
+    if declared.gpus is not None and declared.gpus > len(found):
+        return tuple(Gpu(name) for name in declared.gpu_names or map(str, range(declared.gpus)))
+    ours = found[: declared.gpus] if wanted is None else [gpu for gpu in found if gpu.id in wanted]
     return tuple(Gpu(gpu.id, nodes.index(gpu.node) if gpu.node in nodes else None) for gpu in ours)
 
 

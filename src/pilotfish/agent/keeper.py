@@ -30,21 +30,20 @@ import msgspec
 from pilotfish.agent.address import manager_socket
 from pilotfish.agent.bench import Bench, Task
 from pilotfish.agent.confine import Bounds, Execution
-from pilotfish.agent.environment import lane_environment
-from pilotfish.agent.gpus import only_amd
 from pilotfish.agent.journal import Journal, remove_journal
+from pilotfish.agent.launchers import Site
 from pilotfish.agent.orders import Channel, ChannelClosedError, Introduction, Leave, Manned, Order, Recorded, Work
 from pilotfish.agent.outputs import Outputs, Stream
 from pilotfish.agent.processes import be_killed_first, become_subreaper, carry_mark, identify, limit_descriptors
 from pilotfish.agent.scratch import Scratch
 from pilotfish.agent.spawn import Program
-from pilotfish.agent.witness import Witness, reason_of
+from pilotfish.agent.witness import Witness, reason_of, unstarted
+from pilotfish.agent.workplace import Workplace
 from pilotfish.faults import reached
+from pilotfish.functions.wire import Afar
 from pilotfish.model.attempts import AttemptId, LaneState, OutputRef, Report
-from pilotfish.model.jobs import JobSpec
-from pilotfish.model.messages import End, Note, Started, TakeBack, TakenBack
-from pilotfish.model.quantities import Amount
-from pilotfish.model.resources import Inventory, Slots
+from pilotfish.model.messages import End, Host, Note, Started, TakeBack, TakenBack
+from pilotfish.model.resources import Inventory
 from pilotfish.model.states import Outcome
 from pilotfish.settings import Settings
 from pilotfish.transport.caller import Caller
@@ -76,7 +75,13 @@ class Post(msgspec.Struct, frozen=True, kw_only=True):
     """Where agents of this node listen, one after the other."""
     access: Path
     """The file that tells where the manager is."""
+    door: Path | None
+    """The socket behind which it is, where it is on another machine."""
+    afar: Afar | None
+    """How values are had that lie there."""
     outputs: Path
+    shared: bool
+    """Whether other nodes see that folder."""
     scratch: Path
     inventory: Inventory
     claim: int | None
@@ -91,6 +96,7 @@ class _Running(msgspec.Struct):
     pid: int
     started_at: float
     execution: Execution
+    program: Program
 
 
 def keep(post: Post) -> Never:
@@ -125,14 +131,15 @@ class Keeper:
         journal = Journal(post.journal, post.lane, identify(os.getpid()), post.mark)
         self._witness = Witness(journal, self._outputs, post.lane, self._send)
         self._scratch = Scratch(post.scratch)
-        self._environment = dict(os.environb)
-        self._slots: Slots | None = None
-        self._cores: tuple[int, ...] = ()
-        """That this process is bound to; none: it is not."""
-        self._specs: dict[int, JobSpec] = {}
-        """The job that came last, by its id."""
-        self._program: Program | None = None
-        """That job on these slots."""
+        site = Site(
+            node=post.node,
+            address=post.door or post.access,
+            ends=post.outputs.parent / "ends",
+            shared=post.shared,
+            pinned=post.inventory.pinned,
+            root=os.geteuid() == 0,
+        )
+        self._place = Workplace(site, post.inventory, self._scratch.path)
         self._queue: deque[Task] = deque()
         self._bench = Bench(
             post.lane,
@@ -141,12 +148,13 @@ class Keeper:
             kept=self._kept,
             started=self._send,
             started_after=post.settings.started_after,
-            line=Caller(lambda: manager_socket(post.access), patience=post.settings.lease),
+            line=Caller(lambda: post.door or manager_socket(post.access), patience=post.settings.lease),
+            afar=post.afar,
         )
         """Where functions are called."""
         self._running: _Running | None = None
         self._room_until = 0.0
-        self._leaving = False
+        self._leaving = self._expired = False
         self._channel: Channel | None = None
         self._poll = select.poll()
         self._manned = Manned(post.settings.lease, None)
@@ -180,14 +188,15 @@ class Keeper:
         worker = bench.rings
         if worker is not None:
             self._poll.register(worker, select.POLLIN | (select.POLLOUT if worker.unsent else 0))
-        self._listen(min(bench.due, self._outputs.due))
+        rung = self._listen(min(bench.due, self._outputs.due))
         if worker is not None:
             self._poll.unregister(worker)
         now = monotonic()
         self._outputs.look(now)
-        for report in bench.look(now):
-            self._tell(report)
-        self._reclaim(bench.orphans())
+        if rung or now >= bench.due:
+            for report in bench.look(now):
+                self._tell(report)
+            self._reclaim(bench.orphans())
 
     def _give_calls(self) -> None:
         """Give the worker the calls of one program that are next."""
@@ -202,7 +211,7 @@ class Keeper:
         try:
             self._require_room()
             self._witness.intend(*(task.attempt for task in calls))
-            self._bench.give(calls, self._bounds(calls[0].program, time()), self._cores)
+            self._bench.give(calls, self._bounds(calls[0].program, time()), self._place.cores)
         except OSError as error:
             self._reclaim(calls)
             self._witness.complain(error)
@@ -234,12 +243,12 @@ class Keeper:
                 self._listen(monotonic() + _RETRY)
             else:
                 self._queue.popleft()
-                self._tell(_unstarted(attempt, self._post.lane, Outcome.start_failed, started_at, reason_of(error)))
+                self._tell(unstarted(attempt, self._post.lane, Outcome.start_failed, started_at, reason_of(error)))
             return
         self._queue.popleft()
         reached("keeper.started")
         execution = Execution(pid, self._post.mark, self._bounds(program, started_at), monotonic())
-        self._running = _Running(attempt, pid, started_at, execution)
+        self._running = _Running(attempt, pid, started_at, execution, program)
         self._watch(self._running)
         self._conclude(self._running)
         self._running = None
@@ -252,6 +261,7 @@ class Keeper:
             grace=self._post.settings.grace if spec.grace is None else spec.grace,
             warning=spec.signal,
             node_time=math.inf if ends_at is None else ends_at - started_at,
+            lingers=program.hosted,
         )
 
     def _require_room(self) -> None:
@@ -291,6 +301,9 @@ class Keeper:
         reached("keeper.ended")
         execution = running.execution
         outcome, code = execution.outcome
+        untold = running.program.untold(running.attempt)
+        if untold and outcome is Outcome.exited and code == 0:
+            outcome, execution.reason = Outcome.lost, untold
         report = Report(
             attempt=running.attempt,
             lane=self._post.lane,
@@ -329,38 +342,48 @@ class Keeper:
     def _send(self, message: Order) -> None:
         if self._channel is not None:
             self._channel.send(message)
-            self._await(self._channel)
+            if self._channel.unsent:
+                self._await(self._channel)
 
     # What is heard
 
-    def _listen(self, until: float) -> None:
-        """Wait until then, or until something happens; hear the agent, and do what is due."""
+    def _listen(self, until: float) -> bool:
+        """Wait until then, or until something happens; hear the agent, do what is due. True where others call."""
         now = monotonic()
         until = min(until, self._witness.due, now + _LONGEST_WAIT)
-        if self._channel is None:
-            until = min(until, self._connect_at, self._lease_end)
+        until = min(until, self._lease_end, self._connect_at if self._channel is None else until)
+        others = False
         for descriptor, _ in self._poll.poll(max(0.0, until - now) * 1000):
             if self._channel is not None and descriptor == self._channel.fileno():
                 self._hear(self._channel)
+            else:
+                others = True
         now = monotonic()
         if now >= self._witness.due:
             self._witness.deliver(leaving=self._leaving)
-        if self._channel is None:
-            if now >= self._lease_end:
-                self._leave(f"there was no manager for {self._manned.lease:g} s")
-            elif now >= self._connect_at:
-                self._connect()
+        if now >= self._lease_end:
+            self._expired = True
+            # The manager counts on its own grace, whatever that of the job is.
+            (self._bench if self._running is None else self._running.execution).hurry(self._post.settings.grace, now)
+            self._leave(f"there was no manager for {self._manned.lease:g} s")
+        elif self._channel is None and now >= self._connect_at:
+            self._connect()
+        return others
 
     @property
     def _lease_end(self) -> float:
-        lost_at = self._lost_at if self._manned.lost_at is None else self._manned.lost_at
-        return math.inf if self._leaving else lost_at + self._manned.lease
+        lost_at = self._manned.lost_at
+        if lost_at is None:
+            lost_at = self._lost_at if self._channel is None else math.inf
+        return math.inf if self._expired else lost_at + self._manned.lease
 
     def _await(self, channel: Channel) -> None:
         self._poll.register(channel, select.POLLIN | (select.POLLOUT if channel.unsent else 0))
 
     def _hear(self, channel: Channel) -> None:
-        channel.flush()
+        if channel.unsent:
+            channel.flush()
+            self._await(channel)
         try:
             for message in channel.receive():
                 self._understand(message)
@@ -369,13 +392,13 @@ class Keeper:
             channel.close()
             self._channel = None
             self._lost_at = self._connect_at = monotonic()
-        else:
-            self._await(channel)
 
     def _understand(self, message: Order) -> None:
         match message:
             case Work():
-                self._take(message)
+                self._queue.extend(self._place.tasks(message))
+            case Host():
+                self._queue.append(self._place.hosted(message))
             case Recorded(count):
                 self._witness.recorded(count)
             case TakeBack(_, attempts):
@@ -386,30 +409,6 @@ class Keeper:
                 self._manned = message
             case Leave(reason):
                 self._leave(reason)
-
-    def _take(self, work: Work) -> None:
-        start = work.start
-        program = self._program
-        if program is None or work.spec is not None or start.slots != self._slots:
-            self._specs = self._specs if work.spec is None else {start.job: work.spec}
-            self._occupy(start.slots)
-            program = self._program = Program(start.job, self._specs[start.job], self._lane(start.slots), start.slots)
-        for place, position in enumerate(range(start.lo, start.hi)):
-            attempt = AttemptId(start.job, position, start.number, start.epoch)
-            row, arguments = work.rows[place] if work.rows else (), start.calls[place] if start.calls else b""
-            self._queue.append(Task(attempt, row, program, arguments))
-
-    def _lane(self, slots: Slots) -> dict[bytes, bytes]:
-        """The environment of attempts on these slots."""
-        renumbered = len(slots.gpus) > 0 and only_amd()
-        return lane_environment(self._environment, self._post.node, slots, self._scratch.path, renumbered=renumbered)
-
-    def _occupy(self, slots: Slots) -> None:
-        """Bind this process, and so the tasks to come, to its cores."""
-        self._slots = slots
-        self._cores = (slots.cores or self._post.inventory.cores) if self._post.inventory.pinned else ()
-        if self._cores:
-            os.sched_setaffinity(0, self._cores)
 
     def _give_back(self, wanted: Container[AttemptId]) -> None:
         if any(attempt in wanted for attempt in self._bench.attempts):
@@ -432,7 +431,7 @@ class Keeper:
         for task in self._queue:
             if task.attempt == order.attempt:
                 self._queue.remove(task)
-                self._tell(_unstarted(order.attempt, self._post.lane, order.outcome, 0.0, reason))
+                self._tell(unstarted(order.attempt, self._post.lane, order.outcome, 0.0, reason))
                 return
 
     def _leave(self, reason: str) -> None:
@@ -472,10 +471,9 @@ class Keeper:
         if self._running is not None:
             attempts.insert(0, self._running.attempt)
             started_at = self._running.started_at
-        slots = self._slots if self._slots is not None else Slots((), Amount(0), None)
         return Introduction(
             journal=self._post.journal.name,
-            state=LaneState(self._post.lane, slots, tuple(attempts), started_at),
+            state=LaneState(self._post.lane, self._place.slots, tuple(attempts), started_at),
             reports=self._witness.delivered,
             inventory=self._post.inventory,
         )
@@ -491,8 +489,3 @@ class Keeper:
         self._scratch.remove()
         if not self._witness.waits:
             remove_journal(self._post.journal)
-
-
-def _unstarted(attempt: AttemptId, lane: int, outcome: Outcome, started_at: float, reason: str) -> Report:
-    """The report of an attempt that never became a process."""
-    return Report(attempt, lane, outcome, 0, started_at, time(), 0.0, 0, reason=reason)

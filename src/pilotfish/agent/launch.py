@@ -11,6 +11,8 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
 from typing import Never
 
 import msgspec
@@ -28,6 +30,9 @@ _MOST_DEATHS = 5
 
 class AgentProcess:
     """The local agent as its parent sees it."""
+
+    expected = 1
+    """Its node is all that there is."""
 
     def __init__(self, config: AgentConfig, *, fork: bool = True) -> None:
         """Fork the agent, while this process has one thread; without `fork`, `go` starts a new interpreter."""
@@ -48,8 +53,8 @@ class AgentProcess:
             _wait_and_serve(reading, self._config)
         os.close(reading)
 
-    def go(self) -> None:
-        """Let the agent begin: the manager can be reached now."""
+    def go(self, _let_in: Callable[[], Path]) -> None:
+        """Let the agent begin: the manager can be reached now, from this machine."""
         self._started_at = time.time()
         if self._writing is None:
             self._spawn()
@@ -57,20 +62,22 @@ class AgentProcess:
             os.write(self._writing, b"go")
             os.close(self._writing)
 
-    def supervise(self, *, connected: bool, now: float) -> str | None:
-        """Start an agent where none is connected and none of ours lives; what a person should know of the last one.
+    def supervise(self, connected: Collection[str], now: float) -> Iterable[str]:
+        """Start an agent where ours is not connected and none lives; what a person should know of the last one.
 
         One of an earlier run may live: then ours ends at once because the node is taken, and the other connects.
         Raises UnavailableError where agents end again and again without having connected.
         """
-        self._deaths = 0 if connected else self._deaths
+        if self._config.node in connected:
+            self._deaths = 0
+            return ()
         note = self._last_words()
         if self._deaths >= _MOST_DEATHS:
             raise UnavailableError(f"the agent of this machine ended {self._deaths} times in a row: {note}")
-        if not connected and self._pid is None and now >= self._started_at + _BETWEEN_STARTS:
+        if self._pid is None and now >= self._started_at + _BETWEEN_STARTS:
             self._started_at = now
             self._spawn()
-        return note
+        return () if note is None else (note,)
 
     def _spawn(self) -> None:
         command = [sys.executable, "-m", "pilotfish.agent", msgspec.json.encode(self._config).decode()]

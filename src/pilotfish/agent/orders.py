@@ -1,6 +1,6 @@
 """What an agent and its keepers tell each other, and how it travels: messages over a Unix stream socket.
 
-Where manager and agent have a message for it, that very message is passed on: `TakeBack` and `End` downwards,
+Where manager and agent have a message for it, that very message is passed on: `TakeBack`, `End` and `Host` downwards,
 `Started`, `TakenBack`, `Reports` and `Note` upwards. A stream between two processes of one machine loses nothing, so
 there are no numbers here: reports are recorded in the order in which they were sent.
 
@@ -14,10 +14,10 @@ import struct
 
 import msgspec
 
-from pilotfish.functions.wire import unframed
+from pilotfish.functions.wire import CHUNK, unframed
 from pilotfish.model.attempts import LaneState, Report
 from pilotfish.model.jobs import JobSpec
-from pilotfish.model.messages import End, Note, Reports, Start, Started, TakeBack, TakenBack
+from pilotfish.model.messages import End, Host, Note, Reports, Start, Started, TakeBack, TakenBack
 from pilotfish.model.resources import Inventory
 
 __all__ = ["Channel", "ChannelClosedError", "Introduction", "Leave", "Manned", "Order", "Recorded", "Work"]
@@ -69,13 +69,12 @@ class Introduction(msgspec.Struct, frozen=True, tag=True):
 
 Order = (
     Work | Recorded | Manned | Leave | Introduction
-    | TakeBack | End
+    | TakeBack | End | Host
     | Started | TakenBack | Reports | Note
 )  # fmt: skip
 """All that travels between an agent and a keeper."""
 
 _LENGTH = struct.Struct("<I")
-_CHUNK = 256 * 1024
 _MOST_DESCRIPTORS = 4
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Order).decode
@@ -97,8 +96,8 @@ class Channel:
         """Begin with nothing sent and nothing received."""
         stream.settimeout(0.0)
         self._stream = stream
-        self._received = b""
-        self._unsent = b""
+        self._received = bytearray()
+        self._unsent = bytearray()
         self.descriptors: list[int] = []
         """That came with messages; whoever takes one owns it."""
 
@@ -121,22 +120,22 @@ class Channel:
         data = _framed(message)
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", descriptor))]
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            self._unsent = data[self._stream.sendmsg([data], rights) :]
+            self._unsent += data[self._stream.sendmsg([data], rights) :]
 
     def flush(self) -> None:
         """Send as much of what was kept as the other side takes now."""
         try:
             while self._unsent:
-                self._unsent = self._unsent[self._stream.send(self._unsent) :]
+                del self._unsent[: self._stream.send(self._unsent)]
         except BlockingIOError:
             return
         except (BrokenPipeError, ConnectionResetError):
-            self._unsent = b""
+            self._unsent.clear()
 
     def receive(self) -> list[Order]:
         """The messages that have arrived whole, maybe none. Raises ChannelClosedError."""
         try:
-            chunk, rights, _, _ = self._stream.recvmsg(_CHUNK, socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS))
+            chunk, rights, _, _ = self._stream.recvmsg(CHUNK, socket.CMSG_SPACE(4 * _MOST_DESCRIPTORS))
         except BlockingIOError:
             return []
         except ConnectionResetError:
@@ -145,20 +144,14 @@ class Channel:
             self.descriptors.extend(descriptor for (descriptor,) in struct.iter_unpack("i", descriptors))
         if not chunk:
             raise ChannelClosedError
-        return self._messages(self._received + chunk if self._received else chunk)
+        self._received += chunk
+        return list(map(_decode, unframed(self._received)))
 
     def close(self) -> None:
         """End the connection, and close descriptors that nobody took."""
         self._stream.close()
         while self.descriptors:
             os.close(self.descriptors.pop())
-
-    def _messages(self, data: bytes) -> list[Order]:
-        messages, end = [], 0
-        for body, end in unframed(data):  # noqa: B007 - the last one counts
-            messages.append(_decode(body))
-        self._received = data[end:]
-        return messages
 
 
 def _framed(message: Order) -> bytes:

@@ -10,6 +10,7 @@ What belongs here: reading processes and sending signals to them. What must not:
 import contextlib
 import os
 import resource
+import signal
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,6 +24,7 @@ __all__ = [
     "carry_mark",
     "close_descriptors",
     "descendants",
+    "end_with_parent",
     "identify",
     "limit_descriptors",
     "marked",
@@ -34,7 +36,7 @@ __all__ = [
     "still_lives",
 ]
 
-_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _OOM_SCORE = Path("/proc/self/oom_score_adj")
 _KILLED_FIRST = 500
@@ -74,12 +76,23 @@ def still_lives(identity: Identity) -> bool:
 
 def become_subreaper() -> None:
     """Orphans among the descendants of this process become its children from now on."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def end_with_parent() -> None:
+    """Let this process be told to end when its parent has ended, whatever ended that; what it starts is not told."""
+    parent = os.getppid()
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it has ended just before
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _prctl(option: int, value: int) -> None:
     import ctypes  # 4 ms, and only needed by processes that nobody waits for
 
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0):
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+    if libc.prctl(option, value, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def be_killed_first() -> None:

@@ -3,6 +3,7 @@
 What belongs here: what surrounds the agent in its process. What must not: what it does.
 """
 
+import contextlib
 import os
 import sys
 import traceback
@@ -24,7 +25,7 @@ def serve(config: AgentConfig) -> int:
     The process gets a session of its own, so that no key pressed in a terminal reaches it, and the campaign's
     ``agent.log`` for what it cannot tell the manager.
     """
-    if os.getsid(0) != os.getpid():
+    with contextlib.suppress(PermissionError):  # it leads a group, as whoever starts it wants
         os.setsid()
     close_descriptors(kept=())  # one of them might be the very socket that this process is to connect to
     try:
@@ -33,7 +34,7 @@ def serve(config: AgentConfig) -> int:
         sys.stderr.write(f"pilotfish: the agent cannot write to {config.log}: {error.strerror}\n")
         return 70
     try:
-        Agent(config, lambda: connect(manager_socket(config.access))).serve()
+        _serve(config)
     except PilotfishError as error:
         sys.stderr.write(f"agent {os.getpid()}: {error}\n")
         return error.exit_code
@@ -43,6 +44,23 @@ def serve(config: AgentConfig) -> int:
     finally:
         sys.stderr.flush()
     return 0
+
+
+def _serve(config: AgentConfig) -> None:
+    if config.door is None:
+        Agent(config, lambda: connect(manager_socket(config.access))).serve()
+        return
+    from pilotfish.functions.cache import Tenancy
+    from pilotfish.transport.carrier import Dialer  # not for an agent beside its manager
+
+    tenancy = None if config.copies is None else Tenancy(Path(config.copies))
+    dialer = Dialer(tuple(map(Path, config.joins)), config.door, config.outputs)
+    try:
+        Agent(config, dialer.connect).serve()
+    finally:
+        dialer.close()
+        if tenancy is not None:
+            tenancy.end()
 
 
 def _redirect(log: Path) -> None:

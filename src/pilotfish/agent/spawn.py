@@ -9,12 +9,14 @@ import os
 import signal
 import stat
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from pilotfish.agent.commands import SHELL, command_of
-from pilotfish.agent.environment import encoded
+from pilotfish.agent.commands import SHELL, command_of, launched
+from pilotfish.agent.environment import encoded, thread_counts
+from pilotfish.agent.launchers import Launching, Site
 from pilotfish.agent.outputs import Outputs
 from pilotfish.errors import InternalError
 from pilotfish.formats.placeholders import Template, task_values
@@ -76,19 +78,41 @@ class Program:
         spec: the job; the rows of its array may be left out.
         environment: of the lane.
         slots: what the lane holds.
+        site: where it is.
+        beside: of an attempt on several nodes, the others and what it holds there.
+        hosted: another node leads the attempt; what is left of it here when its first process has ended goes on.
 
     """
 
-    def __init__(self, job: int, spec: JobSpec, environment: Mapping[bytes, bytes], slots: Slots) -> None:
+    def __init__(
+        self,
+        job: int,
+        spec: JobSpec,
+        environment: Mapping[bytes, bytes],
+        slots: Slots,
+        *,
+        site: Site,
+        beside: Sequence[tuple[str, Slots]] = (),
+        hosted: bool = False,
+    ) -> None:
         """Compile the templates."""
-        self.spec, self.slots = spec, slots
+        self.spec, self.slots, self.beside, self.hosted = spec, slots, beside, hosted
         self._job = job
+        self._launching: Launching | None = None
+        self._folder = Path(os.fsdecode(environment[b"TMPDIR"]), ".pilotfish")
+        if spec.launcher.has_ranks:
+            self._launching = Launching(spec, slots, beside, site, self._folder)
+            environment = self._launching.environment(environment)
+        elif spec.threads is not None:
+            environment = {**environment, **thread_counts(spec.threads)}
         self._command = command_of(spec)
+        self._launched = launched(spec)
         self._cwd = Template.compile(spec.cwd, quoted=False)
         self._stdin = None if spec.stdin is None else Template.compile(spec.stdin, quoted=False)
         self._stdout = None if spec.stdout is None else Template.compile(spec.stdout, quoted=False)
         self._stderr = None if spec.stderr is None else Template.compile(spec.stderr, quoted=False)
-        own = {"PILOTFISH_JOB": str(job), "PILOTFISH_NAME": spec.name}
+        nodes = ",".join((site.node, *(node for node, _ in beside)))
+        own = {"PILOTFISH_JOB": str(job), "PILOTFISH_NAME": spec.name, "PILOTFISH_NODES": nodes}
         self._wanted = encoded(spec.env)
         self._environment: dict[bytes, bytes] = {**environment, **encoded(own), **self._wanted}
         self._paths: dict[str, str] = {}
@@ -126,7 +150,7 @@ class Program:
             None if self._stderr is None else self._stderr.render(values),
             self.spec.output_limit,
         )
-        argv = self._command(values)
+        argv = self._command(values) if self._launching is None else self._laid_out(self._launching, attempt, values)
         environment = self._environment.copy()
         environment[b"PILOTFISH_TASK"] = values["task"].encode()
         environment[b"PILOTFISH_INDEX"] = values["index"].encode()
@@ -135,6 +159,30 @@ class Program:
         files = ((os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, err, 2))
         stdin = None if self._stdin is None else self._stdin.render(values)
         return Launch(self._found(argv[0]), argv, environment, files, stdin)
+
+    def _laid_out(self, launching: Launching, attempt: AttemptId, values: Mapping[str, str]) -> list[str]:
+        """Put the files of a launcher where it finds them; its argument vector."""
+        self._folder.mkdir(exist_ok=True)
+        for name, text in launching.files(attempt).items():
+            path = self._folder / name
+            path.write_text(text)
+            path.chmod(0o700)
+        ends = launching.ends(attempt)
+        if ends is not None:
+            ends.mkdir(parents=True)
+        return self._launched(values, launching.script(), partial(launching.rank, attempt=attempt))
+
+    def untold(self, attempt: AttemptId) -> str:
+        """Why the success of an attempt that is over is not to be believed: some ranks have not told of theirs."""
+        ends = None if self._launching is None else self._launching.ends(attempt)
+        if self._launching is None or ends is None:
+            return ""
+        told = os.listdir(ends)  # noqa: PTH208 - opening it makes a network file system look again
+        for name in told:
+            (ends / name).unlink()
+        ends.rmdir()
+        missing = self._launching.ranks - len(told)
+        return f"its launcher has ended, and {missing} of its ranks never told of their end" if missing else ""
 
     def _found(self, name: str) -> str:
         """The path of a program. Raises FileNotFoundError."""

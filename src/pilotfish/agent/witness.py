@@ -7,7 +7,7 @@ import contextlib
 import math
 import os
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, time
 
 from pilotfish.agent.journal import Journal
 from pilotfish.agent.orders import Order
@@ -15,8 +15,9 @@ from pilotfish.agent.outputs import Outputs
 from pilotfish.faults import reached
 from pilotfish.model.attempts import AttemptId, Report
 from pilotfish.model.messages import Note, Reports
+from pilotfish.model.states import Outcome
 
-__all__ = ["Witness", "reason_of"]
+__all__ = ["Witness", "reason_of", "unstarted"]
 
 _GATHER = 0.01
 """Seconds for which a report waits for others while there is more to run."""
@@ -116,3 +117,8 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     return str(error)
+
+
+def unstarted(attempt: AttemptId, lane: int, outcome: Outcome, started_at: float, reason: str) -> Report:
+    """The report of an attempt that never became a process."""
+    return Report(attempt, lane, outcome, 0, started_at, time(), 0.0, 0, reason=reason)

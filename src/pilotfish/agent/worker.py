@@ -17,7 +17,7 @@ import msgspec
 
 from pilotfish.agent.processes import close_descriptors
 from pilotfish.functions.line import Line
-from pilotfish.functions.wire import Assignment, Batch, Call, CallEnd, Page, framed, unframed
+from pilotfish.functions.wire import CHUNK, Afar, Assignment, Batch, Call, CallEnd, Page, framed, unframed
 from pilotfish.functions.worker import work
 
 __all__ = ["Worker"]
@@ -37,10 +37,11 @@ class Worker:
         out: descriptor of its standard output.
         err: likewise.
         line: from what it calls to the manager.
+        afar: how it has values that lie on another machine; None: on this one.
 
     """
 
-    def __init__(self, out: int, err: int, line: Line) -> None:
+    def __init__(self, out: int, err: int, line: Line, afar: Afar | None) -> None:
         """Fork it. Raises OSError."""
         self._socket, theirs = socket.socketpair()
         self._results, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -49,13 +50,13 @@ class Worker:
 
             fcntl.fcntl(writing, _F_SETPIPE_SZ, _PIPE)
         self._page = Page()
-        self._unsent = b""
-        self._arrived = b""
+        self._unsent = bytearray()
+        self._arrived = bytearray()
         self._given = 0
         gc.freeze()
         self.pid = os.fork()
         if self.pid == 0:
-            _become(theirs, writing, self._page, (out, err), line)
+            _become(theirs, writing, self._page, (out, err), (line, afar))
         theirs.close()
         os.close(writing)
         self._socket.settimeout(0.0)
@@ -87,22 +88,22 @@ class Worker:
 
     def flush(self) -> None:
         """Send what it takes now."""
-        with contextlib.suppress(BlockingIOError, BrokenPipeError, ConnectionResetError):
+        try:
             while self._unsent:
-                self._unsent = self._unsent[self._socket.send(self._unsent) :]
+                del self._unsent[: self._socket.send(self._unsent)]
+        except (BlockingIOError, BrokenPipeError, ConnectionResetError):
+            return
 
     def hear(self) -> list[CallEnd]:
         """What has ended since the last time, in the order in which it was given."""
         with contextlib.suppress(BlockingIOError, ConnectionResetError):
             self._socket.recv(4096)
         with contextlib.suppress(BlockingIOError):
-            while chunk := os.read(self._results, _PIPE):
+            while chunk := os.read(self._results, CHUNK):
                 self._arrived += chunk
-        done, end = [], 0
-        for message, end in unframed(self._arrived):  # noqa: B007 - the last one counts
-            done.append(_decode(message))
-        self._arrived = self._arrived[end:]
-        return done
+                if len(chunk) < CHUNK:  # that was all
+                    break
+        return list(map(_decode, unframed(self._arrived)))
 
     def take_back(self) -> int:
         """Let no further call begin: the number of the first that will not. Those before it end, or are refused."""
@@ -123,7 +124,9 @@ class Worker:
         os.close(self._results)
 
 
-def _become(keeper: socket.socket, results: int, page: Page, streams: tuple[int, int], line: Line) -> Never:
+def _become(
+    keeper: socket.socket, results: int, page: Page, streams: tuple[int, int], reach: tuple[Line, Afar | None]
+) -> Never:
     """Be the worker; never returns into the keeper's code."""
     code = 1
     try:
@@ -133,7 +136,7 @@ def _become(keeper: socket.socket, results: int, page: Page, streams: tuple[int,
         for standard, stream in enumerate(streams, 1):
             os.dup2(stream, standard)
         close_descriptors(kept=(keeper.fileno(), results))
-        code = work(keeper, results, page, line)
+        code = work(keeper, results, page, *reach)
     except BaseException:  # noqa: BLE001 - whatever ends the process belongs in its output
         traceback.print_exc()
     finally:

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from pilotfish.errors import NotYetSupportedError, UserError
 
-__all__ = ["Parser", "add_later", "add_place", "refuse_contrary"]
+__all__ = ["Parser", "add_later", "add_place", "add_server", "refuse_contrary"]
 
 
 _WIDTH = 100
@@ -25,7 +25,7 @@ class _Formatter(argparse.HelpFormatter):
 class Parser(argparse.ArgumentParser):
     """An argument parser that raises :class:`UserError` and takes no abbreviated options."""
 
-    def __init__(self, *, prog: str, description: str) -> None:
+    def __init__(self, *, prog: str, description: str = "") -> None:
         """Begin a command's parser; what is shown in its help comes from the table of commands."""
         super().__init__(prog=prog, description=description, formatter_class=_Formatter, allow_abbrev=False)
         for usual in (None, "store"):
@@ -85,7 +85,14 @@ def add_place(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", metavar="DIR", help="where campaigns lie (default: the nearest .pilotfish upward)")
     parser.add_argument("--campaign", metavar="NAME", help="which campaign (default: the one that ran last)")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    add_later(parser, "--server")
+    add_server(parser)
+
+
+def add_server(parser: argparse.ArgumentParser) -> None:
+    """The option that says which server is meant."""
+    parser.add_argument(
+        "--server", metavar="ADDRESS", help="of a `pilotfish serve`: unix:STORE (default: $PILOTFISH_SERVER)"
+    )
 
 
 def refuse_contrary(arguments: argparse.Namespace, *pairs: tuple[str, str]) -> None:

@@ -7,20 +7,24 @@ import argparse
 import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pilotfish.agent.launch import AgentProcess
 from pilotfish.cli.run_report import CommandReport, RunReport, say_plan
 from pilotfish.manager.notify import Observer
-from pilotfish.manager.start import Campaign, plan_of_new
+from pilotfish.manager.start import Agents, Campaign, plan_of_new
 from pilotfish.model.changes import Change, Finish, Settle
 from pilotfish.model.events import Draining
 from pilotfish.model.jobs import JobSpec, task_name
 from pilotfish.model.states import TaskState
 from pilotfish.settings import Settings
 
+if TYPE_CHECKING:  # only a manager that stays loads it
+    from pilotfish.manager.desk import Desk
+
 __all__ = ["FailFast", "interruptible", "run_campaign", "tell_plan"]
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""Batch systems announce the end of an allocation by TERM, or by what users ask them for: mostly USR1."""
 
 
 def tell_plan(folder: Path, specs: Sequence[JobSpec], arguments: argparse.Namespace, settings: Settings) -> int:
@@ -40,7 +44,7 @@ def tell_plan(folder: Path, specs: Sequence[JobSpec], arguments: argparse.Namesp
 def run_campaign(
     folder: Path,
     specs: Sequence[JobSpec],
-    agent: AgentProcess,
+    agents: Agents,
     arguments: argparse.Namespace,
     settings: Settings,
     *,
@@ -59,14 +63,21 @@ def run_campaign(
         else:
             report = CommandReport(campaign, job=campaign.store.current()[-1].job.id)
         observer = FailFast(report, campaign) if arguments.fail_fast else report
-        interrupted = interruptible(campaign, observer, agent, limits)
+        interrupted = interruptible(campaign, observer, agents, limits)
         return report.end(interrupted=interrupted)
     finally:
         campaign.close()
 
 
-def interruptible(campaign: Campaign, observer: Observer, agent: AgentProcess, limits: Mapping[str, int]) -> bool:
-    """Work until the campaign is done, or a signal has ended it; whether one has.
+def interruptible(
+    campaign: Campaign,
+    observer: Observer,
+    agents: Agents,
+    limits: Mapping[str, int],
+    *,
+    desk: "Desk | None" = None,
+) -> bool:
+    """Work until the campaign is done, or a signal has ended it; whether one has. With a `desk`, only a signal does.
 
     An interrupt ends what runs, a second signal of any kind kills it; the others let it end.
     """
@@ -82,8 +93,10 @@ def interruptible(campaign: Campaign, observer: Observer, agent: AgentProcess, l
             campaign.drain(Draining(), "stopping: what runs may end; an interrupt ends it")
 
     before = {number: signal.signal(number, stop) for number in _SIGNALS}
+    # What our children find out, or that they have died, is to be looked at soon.
+    before[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, lambda *_: campaign.wake())
     try:
-        campaign.run(observer, agent, limits)
+        campaign.run(observer, agents, limits, desk=desk)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

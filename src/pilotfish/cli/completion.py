@@ -133,4 +133,4 @@ def _jobs(before: Sequence[str]) -> list[str]:
 def _place(before: Sequence[str]) -> argparse.Namespace:
     """The store and the campaign that the words before name."""
     said = dict(pairwise(before))
-    return argparse.Namespace(store=said.get("--store"), campaign=said.get("--campaign"))
+    return argparse.Namespace(**{option: said.get(f"--{option}") for option in ("store", "campaign", "server")})

@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     for plight in explained.plights:
         sys.stdout.write(_line(plight, time.time()))
-    note_unattended({plight.state for plight in explained.plights}, live=explained.live)
+    note_unattended({plight.state for plight in explained.plights}, live=explained.live, way_on=inquiry.way_on)
     return 0
 
 

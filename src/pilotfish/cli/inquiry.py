@@ -14,13 +14,16 @@ from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
 
-from pilotfish.errors import BusyError, PilotfishError, UnavailableError
+from pilotfish.errors import BusyError, PilotfishError, UnavailableError, UserError
 from pilotfish.manager import campaigns
 from pilotfish.manager.answers import Done
 from pilotfish.manager.api import WISH, Question, answer
 from pilotfish.manager.look import View
 from pilotfish.manager.records import Records
+from pilotfish.manager.schedules import Schedules
+from pilotfish.manager.talk import last_version
 from pilotfish.manager.wishes import Clerk, Wish, grant
+from pilotfish.model.changes import Put
 from pilotfish.store.sqlite import SqliteStore
 
 __all__ = ["Inquiry", "store_of"]
@@ -57,11 +60,25 @@ class Inquiry:
 
     @classmethod
     def about(cls, arguments: argparse.Namespace) -> Self:
-        """About the campaign that `store` and `campaign` mean, as `add_place` declares them.
+        """About the campaign that `server`, or `store` and `campaign` mean, as `add_place` declares them.
 
-        Raises UserError where there is no such store or campaign.
+        Raises UserError where there is no such server, store or campaign.
         """
-        return cls(campaigns.choose(store_of(arguments), arguments.campaign))
+        own = arguments.store or arguments.campaign
+        named = arguments.server or (None if own else os.environ.get("PILOTFISH_SERVER"))
+        if named:
+            if own:
+                raise UserError(f"--server and {own} are two places: choose one")
+            from pilotfish.manager.servers import find_server  # most are asked about what ran here
+
+            return cls(find_server(named))
+        try:
+            return cls(campaigns.choose(store_of(arguments), arguments.campaign))
+        except UserError:
+            users = campaigns.user_store() / campaigns.SERVER
+            if own or campaigns.last_run(users) is None:
+                raise
+            return cls(users)
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -75,6 +92,13 @@ class Inquiry:
     def live(self) -> bool:
         """Whether the last answer came from a living manager."""
         return isinstance(self._source, _LivingManager)
+
+    @property
+    def way_on(self) -> str:
+        """What goes on with the campaign where no manager runs it."""
+        if self.folder.name == campaigns.SERVER:
+            return f"`pilotfish serve --store {self.folder.parent}`"
+        return "`pilotfish run` with the same file"
 
     def ask(self, question: Question, shape: type[_T]) -> _T:
         """The answer to a question of `manager.api`, in its shape."""
@@ -147,7 +171,8 @@ class _StoreAlone:
     def __init__(self, folder: Path) -> None:
         self._store = SqliteStore(folder, create=False, visitor=True)
         now = time.time()
-        self._view = View(Records(self._store, now), self._store, folder, live=False, now=now)
+        schedules = Schedules(self._store, self._write)
+        self._view = View(Records(self._store, now), self._store, folder, live=False, now=now, schedules=schedules)
 
     def answer(self, name: str, arguments: dict[str, Any]) -> object:
         if name != WISH:
@@ -157,6 +182,9 @@ class _StoreAlone:
         self._store.commit(clerk.changes)
         self._store.flush()
         return done
+
+    def _write(self, key: str, value: bytes | None) -> None:
+        self._store.commit([Put(key, value, last_version(self._store.epoch))])
 
     def close(self) -> None:
         self._store.close()

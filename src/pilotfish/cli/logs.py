@@ -78,7 +78,7 @@ def _print(
     pinned = arguments.attempt if arguments.follow else row.attempt
     while not copier.copy(row):
         if arguments.follow and not inquiry.live:
-            note_unattended({row.state}, live=False)
+            note_unattended({row.state}, live=False, way_on=inquiry.way_on)
             return
         if arguments.follow:
             time.sleep(_PERIOD)

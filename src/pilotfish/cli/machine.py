@@ -23,6 +23,7 @@ __all__ = [
     "add_machine",
     "declared_of",
     "demand_of",
+    "machine_words",
     "parsed",
     "parsed_limit",
     "refuse_impossible",
@@ -57,6 +58,14 @@ def declared_of(arguments: argparse.Namespace) -> Declared:
         resources=_resources(arguments.resource),
         labels=tuple(sorted({parsed("--label", name, _name) or "" for name in arguments.label})),
     )
+
+
+def machine_words(arguments: argparse.Namespace) -> list[str]:
+    """These options as they were given, for the command line of another agent."""
+    one = {"--cores": arguments.cores, "--memory": arguments.memory, "--gpus": arguments.gpus}
+    many = {"--resource": arguments.resource, "--label": arguments.label}
+    words = [f"{option}={text}" for option, text in one.items() if text is not None]
+    return words + [f"{option}={text}" for option, texts in many.items() for text in texts]
 
 
 def _resources(words: Iterable[str]) -> Quantities:

@@ -14,7 +14,10 @@ __all__ = ["COMMANDS", "LATER", "entry", "main"]
 COMMANDS = {
     "run": ("pilotfish.cli.run", "run a job file, or one command, to its end"),
     "map": ("pilotfish.cli.map", "run one command for each argument, as GNU parallel does"),
-    "submit": ("pilotfish.cli.submit", "put a job of a Python class into a queue, and run that"),
+    "serve": ("pilotfish.cli.serve", "be a manager that stays, for submissions and sessions"),
+    "submit": ("pilotfish.cli.submit", "give a server a job file, a command, or a job of a Python class"),
+    "jobs": ("pilotfish.cli.jobs", "list jobs, with the states of their tasks"),
+    "wait": ("pilotfish.cli.wait", "wait until jobs or tasks have ended"),
     "tasks": ("pilotfish.cli.tasks", "list tasks: state, outcome, time, memory"),
     "show": ("pilotfish.cli.show", "show all that is known of a job or a task"),
     "logs": ("pilotfish.cli.logs", "print what tasks wrote"),
@@ -23,6 +26,9 @@ COMMANDS = {
     "hold": ("pilotfish.cli.wishes", "keep tasks back until they are released"),
     "release": ("pilotfish.cli.wishes", "let held tasks go"),
     "retry": ("pilotfish.cli.wishes", "run again what failed, was cancelled or skipped"),
+    "alloc": ("pilotfish.cli.alloc", "get allocations of a batch system for a manager that lives"),
+    "agent": ("pilotfish.cli.agent", "run on a node, for a manager on another one"),
+    "doctor": ("pilotfish.cli.doctor", "tell what would go wrong on this machine, or in this allocation"),
     "clean": ("pilotfish.cli.clean", "delete campaigns"),
     "schema": ("pilotfish.cli.schema", "print the JSON Schema of the job file"),
     "completion": ("pilotfish.cli.completion", "print what a shell needs to complete commands"),
@@ -32,10 +38,7 @@ COMMANDS = {
 _TAKE_COMMAND = frozenset({"completion", "map", "run", "submit"})
 """Those to whom ``--`` means: what follows is a command of the user's, in `arguments.command`."""
 
-LATER = (
-    "agent", "alloc", "config", "doctor", "import", "jobs", "nodes", "report", "serve", "simulate", "top",
-    "wait",
-)  # fmt: skip
+LATER = ("config", "import", "nodes", "report", "simulate", "top")
 """Commands of the specification that this release refuses."""
 
 _INTERRUPTED, _BROKEN_PIPE, _BUG = 130, 141, 70

@@ -85,7 +85,7 @@ def say_submitted(name: str, *, as_json: bool) -> None:
         sys.stdout.flush()
 
 
-def note_unattended(states: Collection[str], *, live: bool) -> None:
-    """Say on stderr that nothing will happen to tasks that have not ended, where no manager runs."""
+def note_unattended(states: Collection[str], *, live: bool, way_on: str = "`pilotfish run` with the same file") -> None:
+    """Say on stderr that nothing will happen to tasks that have not ended, where no manager runs, and what goes on."""
     if not live and any(TaskState[state] not in FINAL for state in states):
-        sys.stderr.write("no manager is running; `pilotfish run` with the same file goes on\n")
+        sys.stderr.write(f"no manager is running; {way_on} goes on\n")

@@ -5,17 +5,21 @@ itself (`campaign_run`), whose modules are imported when the agent's process is 
 """
 
 import argparse
+import os
 import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from pilotfish.agent.config import AgentConfig
 from pilotfish.agent.inventory import Declared, read_inventory
 from pilotfish.agent.launch import AgentProcess
-from pilotfish.cli.arguments import add_later, refuse_contrary
+from pilotfish.cli.allocated import found_allocation, in_allocation
+from pilotfish.cli.arguments import refuse_contrary
+from pilotfish.cli.elsewhere import add_wanted, agents_elsewhere, asks_allocation, refuse_without_on, works_here
 from pilotfish.cli.machine import (
     Demand,
     add_machine,
@@ -32,6 +36,9 @@ from pilotfish.model.quantities import ONE, parse_amount, parse_memory, parse_se
 from pilotfish.model.resources import Inventory, Request
 from pilotfish.runtime import runtime_folder
 from pilotfish.settings import Settings
+
+if TYPE_CHECKING:
+    from pilotfish.manager.start import Agents
 
 __all__ = ["agent_config", "configure", "run"]
 
@@ -55,10 +62,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     command = parser.add_argument_group("for a command")
     command.add_argument("-c", dest="task_cores", metavar="N", help="cores that it needs (default: 1)")
     command.add_argument("--mem", dest="task_memory", metavar="SIZE", help="memory that it needs and may use")
-    command.add_argument("-t", dest="time", metavar="TIME", help="limit, such as 90s or 10m")
+    command.add_argument(
+        "-t", dest="time", metavar="TIME", help="limit, such as 90s; with --on slurm: of the allocation"
+    )
     command.add_argument("-J", dest="name", metavar="NAME", help="its name (default: that of the program)")
     command.add_argument("--resume", action="store_true", help="go on where the same command was left, if it was")
-    add_later(parser, "--on")
+    away = parser.add_argument_group("elsewhere")
+    away.add_argument("--on", metavar="WHERE", help="slurm, pbs, …: get an allocation; dask://HOST:PORT: beside Dask")
+    add_wanted(away, time=False)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -67,8 +78,11 @@ def run(arguments: argparse.Namespace) -> int:
     refuse_contrary(
         arguments, ("attach", "dry_run"), ("attach", "fresh"), ("fresh", "keep_failed"), ("fresh", "resume")
     )
-    declared = declared_of(arguments)
-    inventory = read_inventory(declared)
+    allocation = found_allocation(os.environ)
+    declared = in_allocation(declared_of(arguments), allocation, os.environ)
+    refuse_without_on(arguments)
+    # Of other nodes, only the scheduler will know what they have.
+    inventory = read_inventory(declared) if works_here(arguments, allocation) else None
     asked = _from_command if arguments.command else _from_files
     name, specs, limits = asked(arguments, inventory)
     folder = Path(arguments.store).absolute() / name
@@ -82,18 +96,22 @@ def run(arguments: argparse.Namespace) -> int:
         code = attach(folder, arguments)
         if code is not None:
             return code
-    # The agent's process begins to import what it needs while we do the same for the manager.
-    agent = AgentProcess(agent_config(folder, declared, demand_of(specs, inventory), settings))
+    agents: Agents
+    if inventory is None:
+        agents = agents_elsewhere(arguments, folder, allocation)
+    else:
+        # The agent's process begins to import what it needs while we do the same for the manager.
+        agents = AgentProcess(agent_config(folder, declared, demand_of(specs, inventory), settings))
     from pilotfish.cli.campaign_run import run_campaign
 
-    return run_campaign(folder, specs, agent, arguments, settings, limits=limits)
+    return run_campaign(folder, specs, agents, arguments, settings, limits=limits)
 
 
 _Asked = tuple[str, tuple[JobSpec, ...], Mapping[str, int]]
 """The campaign's folder, its jobs, its named limits."""
 
 
-def _from_files(arguments: argparse.Namespace, inventory: Inventory) -> _Asked:
+def _from_files(arguments: argparse.Namespace, inventory: Inventory | None) -> _Asked:
     from pilotfish.formats.native import STDIN, load_all
 
     if not arguments.files:
@@ -102,19 +120,20 @@ def _from_files(arguments: argparse.Namespace, inventory: Inventory) -> _Asked:
         raise UserError("--resume is for `run -- COMMAND`; a job file always goes on where it was left")
     for option, value in (("-c", arguments.task_cores), ("--mem", arguments.task_memory),
                           ("-t", arguments.time), ("-J", arguments.name)):  # fmt: skip
-        if value is not None:
+        if value is not None and not (option == "-t" and asks_allocation(arguments)):
             raise UserError(f"{option} is for `run -- COMMAND`; a job file says it for each job")
     files = arguments.files
     if files.count(STDIN) > 1:
         raise UserError("standard input (-) can be read once only")
     loaded = load_all([(file, sys.stdin.read() if file == STDIN else None) for file in files])
-    refuse_impossible(loaded.jobs, inventory, loaded.refusal)
+    if inventory is not None:
+        refuse_impossible(loaded.jobs, inventory, loaded.refusal)
     if loaded.name is not None:
         return campaigns.folder_of_name(loaded.name), loaded.jobs, loaded.limits
     return campaigns.folder_of_files([Path(file) for file in files]), loaded.jobs, loaded.limits
 
 
-def _from_command(arguments: argparse.Namespace, inventory: Inventory) -> _Asked:
+def _from_command(arguments: argparse.Namespace, inventory: Inventory | None) -> _Asked:
     """One command as a campaign of its own: it starts anew each time, unless it is to go on."""
     from pilotfish.formats.placeholders import escape
 
@@ -137,9 +156,10 @@ def _from_command(arguments: argparse.Namespace, inventory: Inventory) -> _Asked
         directory=str(here),
         cwd=escape(str(here)),
         request=request,
-        time=parsed_limit("-t", arguments.time, parse_seconds),
+        time=None if asks_allocation(arguments) else parsed_limit("-t", arguments.time, parse_seconds),
     )
-    refuse_impossible([spec], inventory, lambda _, message: UserError(message))
+    if inventory is not None:
+        refuse_impossible([spec], inventory, lambda _, message: UserError(message))
     words, store = arguments.command, Path(arguments.store)
     earlier = campaigns.newest_of_command(store, words, here) if arguments.resume else None
     return earlier or campaigns.folder_of_command(words, here), (spec,), {}

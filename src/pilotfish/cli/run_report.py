@@ -172,7 +172,9 @@ class RunReport:
         """Pass something on that a person should read."""
         if self._json:
             print_line("note", {"text": text})
-        elif self._progress is not None:
+        elif self._progress is None:  # not begun
+            sys.stderr.write(f"pilotfish: {text}\n")
+        else:
             self._progress.note(f"pilotfish: {text}")
 
     def tick(self, now: float) -> None:

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     if shown.task is not None:
         sys.stdout.write(fields(_task(shown.task, shown.job)))
         sys.stdout.write(_attempts(shown.task.attempts))
-    note_unattended(shown.counts or ([shown.task.state] if shown.task else []), live=live)
+    note_unattended(shown.counts or ([shown.task.state] if shown.task else []), live=live, way_on=inquiry.way_on)
     return 0
 
 
@@ -65,6 +65,7 @@ def _job(job: JobView, counts: Mapping[str, int]) -> list[tuple[str, str]]:
         ("max fails", "" if job.max_fails is None else str(job.max_fails)),
         ("uses", ", ".join(f"{amount} {name}" for name, amount in job.uses.items())),
         ("start after", moment(job.start_after)),
+        ("schedule", ", next at ".join(filter(None, (job.schedule, moment(job.due))))),
         ("hold", "by the file" if job.hold else ""),
         ("modules", " ".join(job.modules)),
         ("venv", job.venv or ""),

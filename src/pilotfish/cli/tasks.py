@@ -7,12 +7,13 @@ import msgspec
 
 from pilotfish.cli.arguments import add_place
 from pilotfish.cli.inquiry import Inquiry
+from pilotfish.cli.jobs import jobs_table
 from pilotfish.cli.output import note_unattended, print_json, table
 from pilotfish.manager.answers import JobRow, TaskPage, TaskRow
 from pilotfish.manager.api import MOST_ROWS, Jobs, Tasks
 from pilotfish.model.quantities import format_bytes, format_seconds
 from pilotfish.model.states import TaskState
-from pilotfish.ui.words import moment, outcome_words, plural, shortened, state_counts
+from pilotfish.ui.words import moment, outcome_words, shortened
 
 __all__ = ["configure", "run"]
 
@@ -52,14 +53,18 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(tasks)
     elif summarised:
-        sys.stdout.write(_jobs_table(jobs))
+        sys.stdout.write(jobs_table(jobs))
         sys.stderr.write("by job, for they are many: `pilotfish tasks JOB`, `--state` and `--limit` list tasks\n")
     elif tasks:
         sys.stdout.write(_tasks_table(tasks))
     else:
         sys.stderr.write("no such tasks\n")
     if not arguments.json:
-        note_unattended({state for job in jobs for state in job.counts} | {task.state for task in tasks}, live=live)
+        note_unattended(
+            {state for job in jobs for state in job.counts} | {task.state for task in tasks},
+            live=live,
+            way_on=inquiry.way_on,
+        )
     return 0
 
 
@@ -107,8 +112,3 @@ def _note(task: TaskRow) -> str:
     if task.held is None:
         return task.reason
     return task.held if task.held.startswith(("held", "hold:")) else f"held: {task.held}"
-
-
-def _jobs_table(jobs: list[JobRow]) -> str:
-    rows = [(job.name, str(job.id), plural(job.tasks, "task"), state_counts(job.counts)) for job in jobs]
-    return table(("name", "id", "tasks", "states"), rows, right=("tasks",))

@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def done_words(done: Done) -> str:
     """``3 tasks cancelled, 1 is being ended``, or why nothing was done."""
-    if not done.tasks and not done.ending and not done.running:
+    if not (done.tasks or done.ending or done.running or done.schedules):
         return f"nothing to {done.verb}: {state_counts(done.states) or 'there are no tasks'}"
     parts = [f"{plural(done.tasks, 'task')} {_DONE[done.verb]}"] if done.tasks else []
     if done.ending:
@@ -76,5 +76,7 @@ def done_words(done: Done) -> str:
     them = "it" if done.tasks + done.ending + done.running == 1 else "them"
     if done.skipped:
         parts.append(f"{counted(done.skipped)} skipped that {'depends' if done.skipped == 1 else 'depend'} on {them}")
+    if done.schedules:
+        parts.append(f"{plural(done.schedules, 'schedule')} taken back")
     unattended = "" if done.live else f"; no manager is running: {_UNATTENDED[done.verb].format(them=them)}"
     return ", ".join(parts) + unattended

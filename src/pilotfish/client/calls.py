@@ -13,8 +13,7 @@ from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from pilotfish.client.earlier import EarlierCalls
-from pilotfish.client.embedded import Embedded
+from pilotfish.client.backend import Backend
 from pilotfish.client.futures import TaskFuture
 from pilotfish.client.inputs import filled, when_done
 from pilotfish.client.wanted import Wanted
@@ -35,16 +34,15 @@ _LASTING = (FunctionType, BuiltinFunctionType)
 class Calls:
     """The calls of one session."""
 
-    def __init__(self, embedded: Embedded, initializer: Callable[[], object] | None = None) -> None:
+    def __init__(self, backend: Backend, initializer: Callable[[], object] | None = None) -> None:
         """None yet. `initializer` is called first in each worker; raises UnpicklableError where it cannot travel."""
-        self._embedded = embedded
-        found = os.statvfs(embedded.values.parent)
+        self._backend = backend
+        home = backend.home
+        found = os.statvfs(home.values.parent)
         self._limit = found.f_bavail * found.f_frsize // 2
         """Bytes of large values in memory; half of what there is."""
-        spill, lasting = embedded.folder / "spill", embedded.home.lasting
-        self.values = Values(embedded.values, spill=spill, limit=self._limit, lasting=lasting)
-        known = embedded.snapshot
-        self._earlier = None if known is None else EarlierCalls(embedded.store, known)
+        self.values = Values(home.values, spill=home.spill, limit=self._limit, lasting=home.lasting)
+        self._earlier = backend.earlier_calls()
         self._lock = threading.Lock()
         self._jobs: dict[tuple[str, Wanted], int] = {}
         self._functions: WeakKeyDictionary[Callable[..., Any], bytes] = WeakKeyDictionary()
@@ -52,9 +50,9 @@ class Calls:
         self._initializer = None if initializer is None else self.values.put(pack_function(initializer)[1], hold=True)
 
     @property
-    def embedded(self) -> Embedded:
+    def backend(self) -> Backend:
         """What they run in."""
-        return self._embedded
+        return self._backend
 
     def put(self, value: _T) -> Shared[_T]:
         """Pack a value once for all calls that it is given to."""
@@ -68,7 +66,7 @@ class Calls:
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], wanted: Wanted
     ) -> TaskFuture[Any]:
         """Let a function be called; raises UnpicklableError where it or an argument cannot travel."""
-        future: TaskFuture[Any] = TaskFuture(self._embedded, self.values, self._name(function, wanted))
+        future: TaskFuture[Any] = TaskFuture(self._backend, self.values, self._name(function, wanted))
         self.send(future, function, args, kwargs, wanted)
         return future
 
@@ -76,11 +74,11 @@ class Calls:
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], wanted: Wanted
     ) -> TaskFuture[Any]:
         """Likewise, but it is the future that tells what cannot travel, as the standard's executors do."""
-        future: TaskFuture[Any] = TaskFuture(self._embedded, self.values, self._name(function, wanted))
+        future: TaskFuture[Any] = TaskFuture(self._backend, self.values, self._name(function, wanted))
         try:
             self.send(future, function, args, kwargs, wanted)
         except Exception as error:  # noqa: BLE001 - `__reduce__` may raise anything
-            self._embedded.require_open()
+            self._backend.require_open()
             future.set_exception(error)
         return future
 
@@ -96,7 +94,7 @@ class Calls:
 
         Where one of them fails, so does the call, with the same exception.
         """
-        future: TaskFuture[Any] = TaskFuture(self._embedded, self.values, self._name(function, wanted))
+        future: TaskFuture[Any] = TaskFuture(self._backend, self.values, self._name(function, wanted))
 
         def go_on() -> None:
             if future.cancelled():
@@ -152,14 +150,14 @@ class Calls:
             if (name, wanted) not in self._jobs:
                 spec = self._spec(name, wanted)
                 earlier = None if self._earlier is None else self._earlier.job(spec)
-                self._jobs[name, wanted] = earlier or self._embedded.open_job(spec, wanted.depends_on)
+                self._jobs[name, wanted] = earlier or self._backend.open_job(spec, wanted.depends_on)
             return self._jobs[name, wanted]
 
     def _spec(self, name: str, wanted: Wanted) -> JobSpec:
         here = os.getcwd()  # noqa: PTH109 - a text
         function = Function(
-            values=str(self._embedded.values),
-            spill=str(self._embedded.folder / "spill"),
+            values=str(self._backend.home.values),
+            spill=str(self._backend.home.spill),
             limit=self._limit,
             python=sys.version_info[:2],
             path=tuple(sys.path),

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from pilotfish.client.embedded import Conclusion, Embedded
+from pilotfish.client.backend import Backend, Conclusion
 from pilotfish.client.futures import JobFuture
 from pilotfish.errors import TaskError
 from pilotfish.model.attempts import OutputRef
@@ -47,10 +47,10 @@ class CommandFuture(JobFuture[Any]):
     succeed, `result` raises TaskError, and `results` tells all the same how each ended.
     """
 
-    def __init__(self, embedded: Embedded, spec: JobSpec) -> None:
+    def __init__(self, backend: Backend, spec: JobSpec) -> None:
         """Pending."""
         super().__init__()
-        self._embedded, self._spec = embedded, spec
+        self._backend, self._spec = backend, spec
         self._ends: list[TaskResult | None] = [None] * spec.count
         self._left = spec.count
         self.job = 0
@@ -67,7 +67,7 @@ class CommandFuture(JobFuture[Any]):
         return [end for end in self._ends if end is not None]
 
     def _end_task(self) -> None:
-        self._embedded.cancel_job(self.job, self._spec.count)
+        self._backend.cancel_job(self.job, self._spec.count)
 
     def settle(self, end: Conclusion) -> None:
         """Called in the manager's thread for each end of a task."""
@@ -113,7 +113,7 @@ class CommandFuture(JobFuture[Any]):
         )
 
     def _reader(self) -> Callable[[OutputRef | None], str]:
-        folder = Path(self._embedded.folder, "outputs")
+        folder = Path(self._backend.folder, "outputs")
 
         def read(ref: OutputRef | None) -> str:
             if ref is None:

@@ -16,19 +16,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
 from functools import partial
 from itertools import count
-from typing import TypeAlias, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from pilotfish.agent.config import AgentConfig
 from pilotfish.agent.inventory import Declared
 from pilotfish.agent.launch import AgentProcess
-from pilotfish.client.earlier import EarlierCommands
+from pilotfish.client.backend import Conclusion, Ticket
+from pilotfish.client.earlier import EarlierCalls, EarlierCommands
 from pilotfish.client.home import Home
 from pilotfish.client.printing import Printer
 from pilotfish.errors import InternalError, StoreError, UnavailableError, UserError
 from pilotfish.manager.campaigns import write_access
 from pilotfish.manager.loop import Manager
+from pilotfish.manager.start import Agents
 from pilotfish.model.changes import Change, Finish, Settle, Submit
 from pilotfish.model.events import Cancelled, Draining, Event, Explanation, Grown, Revived, Submitted
 from pilotfish.model.jobs import Job, JobSpec
@@ -39,32 +42,12 @@ from pilotfish.settings import Settings
 from pilotfish.transport.caller import Caller
 from pilotfish.transport.local import LocalListener
 
-__all__ = ["Conclusion", "Embedded", "Ticket"]
+if TYPE_CHECKING:
+    from pilotfish.transport.carrier import Gateway
+
+__all__ = ["Embedded"]
 
 _Value = TypeVar("_Value")
-
-Conclusion: TypeAlias = Settle | Finish | BaseException
-"""How a task ended: after an attempt, without one, or because this session has broken down."""
-
-
-class Ticket:
-    """A task that was asked for.
-
-    Args:
-        job: its id.
-        ended: called in the manager's thread, once, with how it ended.
-
-    """
-
-    __slots__ = ("arguments", "ended", "job", "position", "progressed")
-
-    def __init__(self, job: int, arguments: bytes, ended: Callable[[Conclusion], None]) -> None:
-        """Not yet taken up."""
-        self.job, self.arguments, self.ended = job, arguments, ended
-        self.position = -1
-        """Among the tasks of its job, once it is taken up."""
-        self.progressed: Callable[[float, str], object] | None = None
-        """Is told, in the manager's thread, what the task says of itself."""
 
 
 class Embedded:
@@ -76,6 +59,7 @@ class Embedded:
         note: is told what a person should read.
         home: where it lives; None: a place that goes with it.
         limits: the named ones of its queue.
+        agents: who starts its agents; None: one of this machine.
 
     """
 
@@ -87,11 +71,12 @@ class Embedded:
         note: Callable[[str], None],
         home: Home | None = None,
         limits: Mapping[str, int] | None = None,
+        agents: Agents | None = None,
     ) -> None:
         """Start manager and agent. Raises BusyError where another session lives there."""
-        self._settings, self._note = settings, note
+        self._settings, self._note, self.limits = settings, note, limits or {}
         self.home = home or Home.passing()
-        self.folder, self.values = self.home.folder, self.home.values
+        self.folder = self.home.folder
         self.store, self.snapshot = self.home.open_store(self._wake)
         self._earlier = None if self.snapshot is None else EarlierCommands(self.store, self.snapshot)
         self._inbox: deque[Ticket | Event | Callable[[], None]] = deque()
@@ -134,13 +119,18 @@ class Embedded:
         known = () if self.snapshot is None else self.snapshot.submits
         self._numbers = count(1 + max((submit.job.id for submit in known), default=0))
         self._tickets.update({submit.job.id: {} for submit in known})
-        self._manager.restore(self.snapshot or self.store.load(), limits or {})
-        self._agent = AgentProcess(config, fork=False)
+        self._agents = agents or AgentProcess(config, fork=False)
+        self._manager.restore(self.snapshot or self.store.load(), self.limits, self._agents.expected)
+        self._gateway: Gateway | None = None
         self._thread = threading.Thread(target=self._run, name="pilotfish manager", daemon=True)
         self._thread.start()
         _living.add(self)
 
     # What other threads call
+
+    def earlier_calls(self) -> EarlierCalls | None:
+        """What earlier sessions have left in the store; None: nothing is kept."""
+        return None if self.snapshot is None else EarlierCalls(self.store, self.snapshot)
 
     def open_job(self, spec: JobSpec, depends_on: tuple[int, ...] = ()) -> int:
         """Submit a job; its id. Calls are added to it, or its tasks are those of its spec."""
@@ -367,9 +357,9 @@ class Embedded:
 
     def _run(self) -> None:
         try:
-            self._agent.go()
+            self._agents.go(self._let_in)
             self._manager.run(self._supervise, stays=lambda: self._open or bool(self._inbox))
-            self._agent.end(self._settings.grace if self._connected else 0.0)
+            self._agents.end(self._settings.grace if self._connected else 0.0)
             self._over = True
             self._let_down(CancelledError())
         except BaseException as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
@@ -377,20 +367,35 @@ class Embedded:
         finally:
             self._open, self._over = False, True
             self.printer.close()
+            if self._gateway is not None:
+                self._gateway.close()
             self._listener.close()
             self.home.leave()
             with contextlib.suppress(StoreError):  # who waited was told already
                 self.store.close()
             _living.discard(self)
 
-    def _supervise(self, now: float) -> str | None:
+    def _let_in(self) -> Path:
+        """Open the manager to agents of other machines; the file that tells them how to join."""
+        from pilotfish.transport.carrier import Gateway  # most sessions are on one machine
+
+        values = (self.home.values, self.home.spill)
+        key, manager = self.home.runtime.name, self._listener.path
+        self._gateway = Gateway(self.folder, key, manager, self._settings, values=values)
+        return self._gateway.file
+
+    def _supervise(self, now: float) -> Iterator[str | Event]:
         self._connected = self._connected or bool(self._manager.agents)
-        return self._agent.supervise(connected=bool(self._manager.agents), now=now)
+        if self._gateway is not None:
+            note = self._gateway.tend()
+            if note is not None:
+                yield note
+        yield from self._agents.supervise(self._manager.agents, now)
 
     def _break(self, error: BaseException) -> None:
         """Tell all who wait that nothing will come."""
         self._open = False
-        self._agent.end(self._settings.grace)
+        self._agents.end(self._settings.grace)
         broken = InternalError(f"the session broke down: {error!r}")
         self._let_down(error if isinstance(error, UnavailableError) else broken)
 

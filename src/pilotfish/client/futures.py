@@ -9,7 +9,7 @@ from concurrent.futures import BrokenExecutor, CancelledError, Future, InvalidSt
 from concurrent.futures._base import CANCELLED, CANCELLED_AND_NOTIFIED, FINISHED
 from typing import Any, TypeVar
 
-from pilotfish.client.embedded import Conclusion, Embedded, Ticket
+from pilotfish.client.backend import Backend, Conclusion, Ticket
 from pilotfish.errors import (
     ImpossibleRequestError,
     InitializerError,
@@ -85,10 +85,10 @@ class JobFuture(Future[_T]):
 class TaskFuture(JobFuture[_T]):
     """What will have become of a call."""
 
-    def __init__(self, embedded: Embedded, values: Values, name: str) -> None:
+    def __init__(self, backend: Backend, values: Values, name: str) -> None:
         """Pending."""
         super().__init__()
-        self._embedded, self._values = embedded, values
+        self._backend, self._values = backend, values
         self.name = name
         """Of its job."""
         self._ticket: Ticket | None = None
@@ -105,23 +105,23 @@ class TaskFuture(JobFuture[_T]):
         self._held, self._function = held, function
         self._ticket = Ticket(job, join_call(packed, arguments), self._settle)
         self._ticket.progressed = self._progressed
-        self._embedded.add(self._ticket)
+        self._backend.add(self._ticket)
 
     def take_up(self, job: int, position: int) -> None:
         """Stand for a call of an earlier session."""
         self._ticket = Ticket(job, b"", self._settle)
         self._ticket.progressed = self._progressed
-        self._embedded.take_up(self._ticket, position)
+        self._backend.take_up(self._ticket, position)
 
     def _end_task(self) -> None:
         if self._ticket is not None:
-            self._embedded.cancel(self._ticket)
+            self._backend.cancel(self._ticket)
 
     def running(self) -> bool:
         """Whether it has been given to a worker."""
         if self.done() or self._ticket is None:
             return False
-        return self._embedded.state(self._ticket) in (TaskState.running, TaskState.stopping)
+        return self._backend.state(self._ticket) in (TaskState.running, TaskState.stopping)
 
     def on_progress(self, tell: Callable[[float, str], object]) -> None:
         """Let `tell` hear what the task says by ``pf.current().progress(…)``: a fraction from 0 to 1, and a text.
@@ -136,12 +136,12 @@ class TaskFuture(JobFuture[_T]):
         """Why it is where it is, in one line."""
         if self.done():
             return "it has ended"
-        return "it waits for its inputs" if self._ticket is None else self._embedded.explain(self._ticket).reason
+        return "it waits for its inputs" if self._ticket is None else self._backend.explain(self._ticket).reason
 
     def _settle(self, end: Conclusion) -> None:
         """Called in the manager's thread, once."""
         if isinstance(end, Settle) and (end.report.stdout or end.report.stderr):
-            self._embedded.printer.show(end.report, lambda: self._conclude(end))
+            self._backend.printer.show(end.report, lambda: self._conclude(end))
         else:
             self._conclude(end)
 
@@ -179,7 +179,7 @@ class TaskFuture(JobFuture[_T]):
         elif report.result:
             error = self._unpacked(unpack_exception, report.result)
             if isinstance(error, InitializerError):
-                error = self._embedded.broken = _broken(error)
+                error = self._backend.broken = _broken(error)
             self.set_exception(error)
         elif report.outcome is Outcome.cancelled:
             self._give_up()

@@ -16,17 +16,18 @@ from typing import Self
 
 import msgspec
 
+from pilotfish.functions.cache import sweep_caches
 from pilotfish.manager.campaigns import folder_of_name, key, remove_access
+from pilotfish.manager.servers import client_folder
 from pilotfish.manager.start import make_campaign
 from pilotfish.model.changes import Snapshot
-from pilotfish.runtime import private_folder, runtime_folder
+from pilotfish.runtime import memory_folder, runtime_folder
 from pilotfish.store.base import Store
 from pilotfish.store.forgetful import ForgetfulStore
 from pilotfish.store.sqlite import SqliteStore
 
 __all__ = ["Home"]
 
-_SHARED = Path("/dev/shm")  # noqa: S108 - a folder of ours is made in it
 _PASSING = re.compile(r"s(\d+)-[0-9a-f]{6}")
 _SETTLED = 60.0
 """Seconds after which the agent of a session that was killed has ended, and nobody needs its folder."""
@@ -41,6 +42,8 @@ class Home(msgspec.Struct, frozen=True):
     """Of its sockets."""
     values: Path
     """Of large values."""
+    spill: Path
+    """Of those for which there is no room."""
     lasting: bool
     """Whether all that stays, for the next session here."""
 
@@ -50,18 +53,26 @@ class Home(msgspec.Struct, frozen=True):
         folder = runtime_folder(f"s{os.getpid()}-{secrets.token_hex(3)}")
         _sweep(folder.parent)
         values = folder / "values"
-        if os.access(_SHARED, os.W_OK):
-            shared = private_folder(_SHARED / f"pilotfish-{os.getuid()}")
-            _sweep(shared)
-            values = shared / folder.name
-        return cls(folder, folder, values, lasting=False)
+        memory = memory_folder()
+        if memory is not None:
+            _sweep(memory)
+            sweep_caches(memory)
+            values = memory / folder.name
+        return cls(folder, folder, values, folder / "spill", lasting=False)
 
     @classmethod
     def in_store(cls, store: Path, name: str | None) -> Self:
         """The place of a name in a store; by default that of the program. Raises UserError where none can be made."""
         folder = store.absolute() / folder_of_name(name or Path(sys.argv[0]).stem or "session")
         make_campaign(folder)
-        return cls(folder, runtime_folder(key(folder)), folder / "values", lasting=True)
+        return cls(folder, runtime_folder(key(folder)), folder / "values", folder / "spill", lasting=True)
+
+    @classmethod
+    def at_server(cls, folder: Path, client: str) -> Self:
+        """The place of a client of the server whose campaign lies in `folder`; the server takes it away."""
+        own = client_folder(folder, client)
+        own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return cls(folder, folder, own / "values", own / "spill", lasting=False)
 
     def open_store(self, wake: Callable[[], None]) -> tuple[Store, Snapshot | None]:
         """The store, and what it knows; None: nothing. Raises BusyError where another session is there."""

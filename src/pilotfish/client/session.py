@@ -18,21 +18,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
+import msgspec
+
 from pilotfish.agent.inventory import Declared
 from pilotfish.client.calls import Calls
 from pilotfish.client.commands import CommandFuture
 from pilotfish.client.delayed import outstanding, running_with
+from pilotfish.client.elsewhere import agents_on
 from pilotfish.client.futures import TaskFuture
 from pilotfish.client.home import Home
 from pilotfish.client.inputs import futures_in
+from pilotfish.client.repeated import repetition
 from pilotfish.client.resources import Resource, WallTime
 from pilotfish.client.times import RunTimes
 from pilotfish.client.wanted import Wanted, read_job, read_named_limits
 from pilotfish.client.workers import Workers
 from pilotfish.errors import UserError
-from pilotfish.functions.jobclass import JobClass, JobRunner, check_arguments, job_fields
+from pilotfish.functions.jobclass import JobClass, JobRunner, check_arguments, job_fields, schedule_of
 from pilotfish.functions.keyvalues import KeyValues
 from pilotfish.functions.shared import Shared
+from pilotfish.manager.requests import question_name
+from pilotfish.manager.servers import find_server, is_address
 from pilotfish.model.jobs import JobSpec, When
 from pilotfish.model.quantities import parse_bytes
 
@@ -133,7 +139,9 @@ class _Base(Options):
     """What both faces of a session have.
 
     Args:
-        store: a folder, where all is kept, so that the same program goes on there; None: nothing is kept.
+        store: a folder, where all is kept, so that the same program goes on there; None: nothing is kept. Or
+            ``unix:PATH``, the store or the socket of a `pilotfish serve`, which does the work then, and says what there
+            is: nothing else may be given.
         name: of the campaign in the store; by default that of the program.
         cores: logical CPUs of this machine to use; None: all that are free.
         memory: bytes, or text such as ``8GiB``; None: all that there is.
@@ -141,6 +149,9 @@ class _Base(Options):
         resources: custom ones that there are, by name.
         labels: that the node carries.
         limits: what there is of named things, of which tasks take by ``uses``: ``{"licence": 4}``.
+        on: where tasks run if not on this machine: ``"allocation"``, all nodes of the one that this program is in;
+            ``"dask://HOST:PORT"``, beside the workers of a Dask cluster. They have what they have: nothing may be said
+            of cores, memory and the like.
 
     """
 
@@ -155,13 +166,23 @@ class _Base(Options):
         resources: Mapping[str, float] | None = None,
         labels: Iterable[str] = (),
         limits: Mapping[str, int] | None = None,
+        on: str | None = None,
     ) -> None:
         """Nothing starts before the first call."""
         super().__init__(self, Wanted())
-        if isinstance(store, str) and store.startswith(("unix:", "https:")):
-            raise UserError(f"{store}: joining a server is not yet supported; see docs/limits.md")
-        self.limits = read_named_limits(limits or {})
-        """The named limits."""
+        server = find_server(store) if isinstance(store, str) and is_address(store) else None
+        own = {"name": name, "cores": cores, "memory": memory, "gpus": gpus, "resources": resources, "labels": labels}
+        for option, value in {**own, "limits": limits}.items() if server else ():
+            if value:
+                raise UserError(f"{option}: the server at {store} says that, not who joins it")
+        if on is not None:
+            for option, value in (own | {"name": None}).items():
+                if value:
+                    raise UserError(f"{option}: the nodes say that themselves where a session is on={on!r}")
+            if server:
+                raise UserError(f"on: the server at {store} says that, not who joins it")
+        agents = None if on is None else agents_on(on)
+        self._limits = None if server else read_named_limits(limits or {})
         asked = Wanted().changed({"resources": dict(resources)} if resources else {}).request
         declared = Declared(
             cores=cores,
@@ -173,8 +194,13 @@ class _Base(Options):
         self.run_times = RunTimes()
         """Of the groups that delayed functions name."""
         home = Home.passing if store is None else partial(Home.in_store, Path(store), name)
-        self._workers = Workers(declared, home=home, limits=self.limits)
+        self._workers = Workers(declared, home=home, limits=self._limits, server=server, agents=agents)
         self._entered = contextlib.ExitStack()
+
+    @property
+    def limits(self) -> Mapping[str, int]:
+        """The named limits; of a server, those that it was started with."""
+        return self.calls.backend.limits if self._limits is None else self._limits
 
     @property
     def calls(self) -> Calls:
@@ -184,11 +210,30 @@ class _Base(Options):
     def enqueue(self, kind: type[JobClass], /, **arguments: object) -> TaskFuture[Any]:
         """Enqueue a job of a class; its attributes say what it needs.
 
-        Raises UserError where the class is wrong, or its `execute` does not take these arguments.
+        Where the class has a `schedule`, the server enqueues it at its times from now on, without this session. The
+        future is done then: its result is the name that the job has in the queue.
+
+        Raises UserError where the class is wrong, its `execute` does not take these arguments, or it has a schedule
+        and this session has not joined a server.
         """
         wanted = Wanted(**job_fields(kind))
         check_arguments(kind, arguments)
+        if schedule_of(kind) is not None:
+            return self._repeat(kind, arguments)
         return Options(self, wanted).submit(JobRunner(kind), **arguments)
+
+    def _repeat(self, kind: type[JobClass], arguments: Mapping[str, object]) -> TaskFuture[Any]:
+        if self._limits is not None:
+            raise UserError(
+                f"{kind.__name__} has a schedule, which a server keeps: `pilotfish serve` is one, join it by "
+                'Session("unix:PATH"), or submit it by `pilotfish submit`'
+            )
+        calls = self.calls
+        question = repetition(kind, arguments, calls.backend.folder)
+        name, _ = calls.backend.line.ask(question_name(question), msgspec.structs.asdict(question))
+        future: TaskFuture[Any] = TaskFuture(calls.backend, calls.values, name)
+        future.set_result(name)
+        return future
 
     def require_limits(self, uses: Iterable[tuple[str, int]]) -> None:
         """Raise UserError where one of these is no limit of this session, or is less than what is asked for."""
@@ -202,9 +247,9 @@ class _Base(Options):
 
     def start_command(self, spec: JobSpec, depends_on: tuple[int, ...]) -> CommandFuture:
         """Submit a job of commands."""
-        embedded = self.calls.embedded
-        future = CommandFuture(embedded, spec)
-        future.job = embedded.watch_job(spec, depends_on, future.settle)
+        backend = self.calls.backend
+        future = CommandFuture(backend, spec)
+        future.job = backend.watch_job(spec, depends_on, future.settle)
         return future
 
     def put(self, value: _T) -> Shared[_T]:
@@ -214,7 +259,7 @@ class _Base(Options):
     @property
     def kv(self) -> KeyValues:
         """Values that this program and its tasks share by key; not to be used in callbacks of futures."""
-        return KeyValues(self.calls.embedded.line)
+        return KeyValues(self.calls.backend.line)
 
     def explain(self, future: TaskFuture[Any]) -> str:
         """Why a task is where it is, in one line."""
@@ -222,8 +267,8 @@ class _Base(Options):
 
     def counts(self) -> dict[str, int]:
         """How many tasks are in each state that there is."""
-        embedded = self._workers.embedded
-        return {} if embedded is None else embedded.counts()
+        backend = self._workers.backend
+        return {} if backend is None else backend.counts()
 
     def __repr__(self) -> str:
         """For people: ``<Session 3 running, 97 ready>``."""

@@ -15,12 +15,15 @@ from pilotfish.errors import UserError
 from pilotfish.formats.entries import EntryError, shown_path
 from pilotfish.formats.job import JobReader
 from pilotfish.formats.values import read_limits
-from pilotfish.model.jobs import Dependency, JobSpec, OnLost, Retries, When
+from pilotfish.model.jobs import Dependency, JobSpec, OnLost, OnSilence, Retries, When
 from pilotfish.model.resources import Request
 
 __all__ = ["Wanted", "read_job", "read_named_limits"]
 
-_NOT_OF_FUNCTIONS = ("array", "command", "modules", "setup", "signal", "stderr", "stdin", "stdout", "venv")
+_NOT_OF_FUNCTIONS = (
+    "array", "command", "launcher", "modules", "ranks", "same_node", "setup", "signal", "stderr", "stdin", "stdout",
+    "threads", "venv",
+)  # fmt: skip
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, cache_hash=True):
@@ -38,6 +41,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, cach
     retries: Retries = Retries()
     memory_growth: float | None = None
     on_lost: OnLost = OnLost.rerun
+    on_silence: OnSilence = OnSilence.wait
     priority: int = 0
     max_parallel: int | None = None
     uses: tuple[tuple[str, int], ...] = ()
@@ -120,7 +124,9 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, cach
         return JobSpec(**{**own, "uses": dict(self.uses), "env": dict(self.env), **fields})
 
 
-_REQUEST_KEYS = frozenset({"cores", "memory", "gpus", "nodes", "exclusive", "resources", "labels", "variants"})
+_REQUEST_KEYS = frozenset(
+    {"cores", "memory", "gpus", "nodes", "exclusive", "spread", "resources", "labels", "variants"}
+)
 _SPEC_FIELDS = frozenset(JobSpec.__struct_fields__) - {"name", "cwd"}
 
 

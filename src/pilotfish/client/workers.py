@@ -1,4 +1,4 @@
-"""The workers of an executor or a session: started by the first call, shared by all its views.
+"""The workers of an executor or a session, here or of a server: there from the first call, shared by all its views.
 
 What belongs here: when they start and end. What must not: the words of executors and sessions.
 """
@@ -7,11 +7,15 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from pilotfish.agent.inventory import Declared
+from pilotfish.client.backend import Backend
 from pilotfish.client.calls import Calls
 from pilotfish.client.embedded import Embedded
 from pilotfish.client.home import Home
+from pilotfish.client.joined import Joined
+from pilotfish.manager.start import Agents
 from pilotfish.settings import Settings
 
 __all__ = ["Workers"]
@@ -23,13 +27,15 @@ _QUEUE_LIMIT = 512
 
 
 class Workers:
-    """An embedded manager that is not there before it is needed; its processes end with it.
+    """An embedded manager that is not there before it is needed; its processes end with it. Or a server's.
 
     Args:
         declared: what its node has.
         initializer: called first in each worker.
         home: makes the place where it lives.
         limits: the named ones of its queue.
+        server: the folder of the server to join instead.
+        agents: makes those who start its agents; None: one of this machine.
 
     """
 
@@ -40,45 +46,62 @@ class Workers:
         initializer: Callable[[], object] | None = None,
         home: Callable[[], Home] = Home.passing,
         limits: Mapping[str, int] | None = None,
+        server: Path | None = None,
+        agents: Callable[[], Agents] | None = None,
     ) -> None:
         """Nothing starts."""
+        self._server, self._agents = server, agents
         self._declared, self._initializer, self._home, self._limits = declared, initializer, home, limits
         self._lock = threading.Lock()
         self.calls: Calls | None = None
         """None before the first call."""
-        self.embedded: Embedded | None = None
+        self.backend: Backend | None = None
         """Likewise."""
+        self._own: Embedded | None = None
         self.closed = False
 
     def start(self) -> Calls:
-        """What makes the calls. Raises RuntimeError after `close`, BusyError where another session lives there."""
+        """What makes the calls.
+
+        Raises RuntimeError after `close`, BusyError where another session lives there, UnavailableError where a server
+        is to be joined and none is there.
+        """
         with self._lock:
             self.require_open()
             if self.calls is None:
-                home = self._home()
-                settings = Settings(queue_limit=_QUEUE_LIMIT)
-                if not home.lasting:
-                    settings = Settings(queue_limit=_QUEUE_LIMIT, lease=_LEASE)
-                self.embedded = Embedded(self._declared, settings, note=_say, home=home, limits=self._limits)
-                weakref.finalize(self, self.embedded.close, wait=False)
-                self.calls = Calls(self.embedded, self._initializer)
+                self.backend = self._begin() if self._server is None else self._join(self._server)
+                weakref.finalize(self, self.backend.close, wait=False)
+                self.calls = Calls(self.backend, self._initializer)
             return self.calls
+
+    def _begin(self) -> Embedded:
+        home = self._home()
+        settings = Settings(queue_limit=_QUEUE_LIMIT)
+        if not home.lasting:
+            settings = Settings(queue_limit=_QUEUE_LIMIT, lease=_LEASE)
+        agents = None if self._agents is None else self._agents()
+        self._own = Embedded(self._declared, settings, note=_say, home=home, limits=self._limits, agents=agents)
+        return self._own
+
+    @staticmethod
+    def _join(server: Path) -> Joined:
+        return Joined(server, Settings.from_environment().lease, note=_say)
 
     def require_open(self) -> None:
         """Raise RuntimeError where nothing may be started any more."""
         if self.closed:
             raise RuntimeError("cannot schedule new futures after shutdown")
-        if self.embedded is not None:
-            self.embedded.require_open()
+        if self.backend is not None:
+            self.backend.require_open()
 
     def close(self, *, wait: bool = True, cancel: bool = False, cancel_pending: bool = False) -> None:
         """Take no more; `cancel` ends all, `cancel_pending` what no node holds. With `wait`, return at the end."""
         with self._lock:
             self.closed = True
-        if self.embedded is not None:
-            if cancel_pending:
-                self.embedded.cancel_pending()
-            self.embedded.close(wait=wait, cancel=cancel)
+        if self._own is not None and cancel_pending:
+            self._own.cancel_pending()
+        if self.backend is not None:
+            self.backend.close(wait=wait, cancel=cancel)
 
 
 def _say(text: str) -> None:

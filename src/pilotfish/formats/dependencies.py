@@ -3,7 +3,7 @@
 What belongs here: checks across jobs. What must not: checks of one job alone, decisions about when it runs.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from pilotfish.formats.entries import EntryError, did_you_mean, shown
 from pilotfish.model.jobs import Dependency, JobSpec
@@ -11,10 +11,12 @@ from pilotfish.model.jobs import Dependency, JobSpec
 __all__ = ["check_dependencies", "check_uses"]
 
 
-def check_dependencies(specs: Sequence[JobSpec], shown_place: Callable[[int], str]) -> None:
+def check_dependencies(
+    specs: Sequence[JobSpec], shown_place: Callable[[int], str], *, outside: Collection[str] = ()
+) -> None:
     """Raise EntryError, with the way from the list of jobs to the culprit, for the first law that is broken.
 
-    `shown_place` is how a message names the job at a place of the list.
+    `shown_place` is how a message names the job at a place of the list; `outside` are names of jobs that are elsewhere.
     """
     by_name: dict[str, int] = {}
     for place, spec in enumerate(specs):
@@ -24,7 +26,8 @@ def check_dependencies(specs: Sequence[JobSpec], shown_place: Callable[[int], st
             raise EntryError(msg, place, "name")
     for place, spec in enumerate(specs):
         for dependency in spec.after:
-            _check_dependency(specs, by_name, place, dependency)
+            if dependency.on in by_name or dependency.on not in outside:
+                _check_dependency(specs, by_name, place, dependency)
     _refuse_circle(specs, by_name)
 
 
@@ -53,6 +56,10 @@ def _check_dependency(specs: Sequence[JobSpec], by_name: Mapping[str, int], plac
     if dependency.each and other.count != spec.count:
         msg = f"each: true needs as many tasks on both sides, but {spec.name} has {spec.count} and {name} {other.count}"
         raise EntryError(msg, place, "after")
+    follows = spec.followed is not None and spec.after[spec.followed] is dependency
+    if follows and not dependency.each and other.count != 1:
+        msg = f"needs one task to follow, and {name} has {other.count}"
+        raise EntryError(msg, place, "same_node")
 
 
 def _refuse_circle(specs: Sequence[JobSpec], by_name: Mapping[str, int]) -> None:
@@ -73,7 +80,7 @@ def _refuse_circle(specs: Sequence[JobSpec], by_name: Mapping[str, int]) -> None
                 circle = [*names[names.index(dependency.on) :], dependency.on]
                 msg = f"each of these waits for the next: {_arrows(circle)}; take one `after` out"
                 raise EntryError(msg, by_name[dependency.on], "after")
-            elif dependency.on not in finished:
+            elif dependency.on not in finished and dependency.on in by_name:
                 path[dependency.on] = iter(specs[by_name[dependency.on]].after)
 
 

@@ -1,8 +1,9 @@
 """Which tasks of a job are the same work as those of an earlier version of it.
 
 A task is known by its index; in a table or a product by the values of its row, wherever the row stands. Its
-*fingerprint* is what decides its result: the command, its placeholder values, the environment, what it reads, what is
-set up before, and the folder that it runs in, as seen from the job file (a folder that was moved keeps its work).
+*fingerprint* is what decides its result: the command, whether it runs once or as ranks, its placeholder values, the
+environment, what it reads, what is set up before, and the folder that it runs in, as seen from the job file (a folder
+that was moved keeps its work).
 Never resources, limits, priority, retries, dependencies or where its output goes. What belongs here: the comparison,
 which never spells a range out. What must not: whether the earlier task succeeded.
 """
@@ -60,7 +61,7 @@ def known(old: JobSpec, new: JobSpec) -> tuple[Match, ...]:
 def _work(spec: JobSpec) -> tuple[object, ...]:
     """The part of the fingerprint that all tasks of a job share."""
     places = [_from_folder(spec, path) for path in (spec.cwd, spec.stdin, spec.venv)]
-    return spec.command, spec.env, places, spec.modules, spec.setup
+    return spec.command, spec.launcher.has_ranks, spec.env, places, spec.modules, spec.setup
 
 
 def _from_folder(spec: JobSpec, path: str | None) -> tuple[bool, str | None]:

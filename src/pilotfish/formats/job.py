@@ -10,9 +10,10 @@ from typing import Any
 from pilotfish.formats.entries import EntryError, read_mapping
 from pilotfish.formats.keys import DEFAULT_KEYS, JOB_KEYS, REQUEST_KEYS
 from pilotfish.formats.placeholders import ALWAYS, escape, names_in
+from pilotfish.formats.ranks import check_ranks, cores_for
 from pilotfish.formats.values import readers_in
 from pilotfish.model.jobs import JobSpec
-from pilotfish.model.quantities import ONE, format_seconds
+from pilotfish.model.quantities import format_seconds
 from pilotfish.model.resources import Request
 
 __all__ = ["JobReader"]
@@ -68,14 +69,14 @@ def _spread_requests(read: dict[str, Any]) -> None:
     asked = {key: read.pop(key) for key in REQUEST_KEYS if key in read}
     variants = read.pop("variants", None)
     if variants is not None:
-        read["request"], *others = dict.fromkeys(_request({**asked, **variant}) for variant in variants)
+        read["request"], *others = dict.fromkeys(_request({**asked, **variant}, read) for variant in variants)
         read["variants"] = tuple(others)
-    elif asked:
-        read["request"] = _request(asked)
+    elif asked or "ranks" in read or "threads" in read:
+        read["request"] = _request(asked, read)
 
 
-def _request(asked: Mapping[str, Any]) -> Request:
-    least, most = asked.get("cores", (ONE, None))
+def _request(asked: Mapping[str, Any], read: Mapping[str, Any]) -> Request:
+    least, most = asked["cores"] if "cores" in asked else (cores_for(read, asked.get("nodes", 1)), None)
     return Request(**{**asked, "cores": least, "most_cores": most})
 
 
@@ -86,6 +87,9 @@ def _check_between_keys(spec: JobSpec) -> None:
     if spec.memory_growth is not None and all(request.memory is None for request in spec.requests):
         msg = "needs `memory`: without it there is no limit that could grow"
         raise EntryError(msg, "memory_growth")
+    check_ranks(spec)
+    if spec.same_node:
+        _check_same_node(spec)
     if spec.time is not None:
         if spec.estimate is not None and spec.estimate > spec.time:
             msg = f"{format_seconds(spec.estimate)} is more than time, the limit of {format_seconds(spec.time)}"
@@ -94,6 +98,15 @@ def _check_between_keys(spec: JobSpec) -> None:
             before, time = format_seconds(spec.signal.before), format_seconds(spec.time)
             msg = f"is sent {before} before the end, and time is no more than {time}: write, for example, USR1@10s"
             raise EntryError(msg, "signal")
+
+
+def _check_same_node(spec: JobSpec) -> None:
+    if any(request.nodes > 1 for request in spec.requests):
+        msg = "is for tasks on one node: leave it out, or nodes"
+        raise EntryError(msg, "same_node")
+    if not any(one.each for one in spec.after) and (spec.array is not None or not spec.after):
+        msg = "needs the job whose nodes are meant: write, for example, `after: {job: prepare, each: true}`"
+        raise EntryError(msg, "same_node")
 
 
 def _check_placeholders(spec: JobSpec) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from pilotfish.formats.placeholders import ALWAYS
-from pilotfish.model.jobs import OnLost, When
+from pilotfish.model.jobs import Launcher, OnLost, OnSilence, When
 from pilotfish.model.states import Outcome
 
 __all__ = [
@@ -221,6 +221,7 @@ REQUEST_KEYS = Table(
     Key("gpus", "GPUs: a fraction below one, else a whole number.", _SHARE, (1, 0.5), aliases=("gpu", "ngpus", "gres")),
     Key("nodes", "Nodes of one task; with more than one, the other amounts are per node.", _whole(1), (2,)),
     Key("exclusive", "Nobody else uses its nodes.", _FLAG, (True,)),
+    Key("spread", "Its tasks lie on the emptiest nodes that there are, not on the fullest.", _FLAG, (True,)),
     Key(
         "resources",
         "Custom ones, as nodes declare them.",
@@ -274,6 +275,7 @@ JOB_KEYS = Table(
         aliases=("depends", "depends_on", "dependencies", "deps", "needs", "requires", "parents"),
     ),
     *REQUEST_KEYS.values(),
+    Key("same_node", "Each task runs on the node of the one that it comes after.", _FLAG, (True,)),
     Key(
         "variants",
         "Alternatives, best first: each completes what the job asks for.",
@@ -311,6 +313,7 @@ JOB_KEYS = Table(
     ),
     Key("memory_growth", "By what its memory grows after an attempt ran out of it.", _more_than(1, 1_000), (1.5,)),
     Key("on_lost", "What follows an end that nobody witnessed.", _one_of(*OnLost), ("fail",)),
+    Key("on_silence", "What follows when nothing is heard of its node.", _one_of(*OnSilence), ("rerun",)),
     Key("priority", "Higher starts first.", _whole(-_MANY), (10,), aliases=("nice",)),
     Key("max_parallel", "Tasks of this job at once.", _whole(1), (100,), aliases=("concurrency", "max_running")),
     Key(
@@ -380,6 +383,27 @@ JOB_KEYS = Table(
         ("source env.sh", ["ulimit -s unlimited"]),
         aliases=("prologue", "pre", "before"),
     ),
+    Key(
+        "launcher",
+        "How the command becomes processes: once on the first node, or as ranks of an MPI program on all of them.",
+        _one_of(*Launcher),
+        ("openmpi",),
+        aliases=("model", "mpi", "mpirun", "mpiexec"),
+    ),
+    Key(
+        "ranks",
+        "Processes of an MPI program, on all nodes together.",
+        _whole(1),
+        (2,),
+        aliases=("ntasks", "nprocs", "np", "processes", "mpi_ranks"),
+    ),
+    Key(
+        "threads",
+        "Cores of each of them, and what OpenMP and its kin are told.",
+        _whole(1),
+        (2,),
+        aliases=("threads_per_rank", "omp_num_threads", "nthreads"),
+    ),
     Key("account", "Whom the usage is charged to."),
     Key("container", "The image that it runs in."),
     Key("defer_*", "When a deferred task comes back."),
@@ -387,14 +411,9 @@ JOB_KEYS = Table(
     Key("inputs", "Files that it reads."),
     Key("keep", "Where large results stay."),
     Key("key", "What a second submission is recognised by."),
-    Key("launcher", "How the processes of a parallel program are started."),
     Key("notify", "Whom to tell."),
-    Key("on_silence", "What follows when its node falls silent."),
     Key("outputs", "Files that it writes."),
-    Key("ranks", "MPI processes."),
     Key("schedule", "When to submit it again."),
-    Key("spread", "How tasks are laid over nodes."),
-    Key("threads", "Threads of one rank."),
 )
 """Of a job."""
 

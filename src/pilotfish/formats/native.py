@@ -6,7 +6,7 @@ What must not: syntax (`document`, `lines`), one job (`job`), single values (`va
 
 import gc
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,17 +83,29 @@ def load_text(text: str, *, name: str, format: Format | None = None) -> JobFile:
 
     """
     with _no_collection():
-        return _united([_parsed(text, name, format)])
+        return _united([_parsed(text, name, format)], (), None)
 
 
-def load_all(files: Sequence[tuple[str, str | None]]) -> JobFile:
+def load_all(
+    files: Sequence[tuple[str, str | None]],
+    *,
+    jobs: Collection[str] = (),
+    limits: Mapping[str, int] | None = None,
+) -> JobFile:
     """Read files that are one campaign: each a path with None, or `STDIN` with its text. At least one.
 
     Names of jobs are unique in all of them together, and `after` may name a job of any; what two files
     say of the campaign (its name, a limit) must be the same. Raises as :func:`load` does.
+
+    Args:
+        files: at least one.
+        jobs: names of those in the queue that these enter; `after` may name them too.
+        limits: the named limits of that queue, which those of the files must agree with; None: there is no queue.
+
     """
     with _no_collection():
-        return _united([_loaded(name) if text is None else _parsed(text, name, None) for name, text in files])
+        parts = [_loaded(name) if text is None else _parsed(text, name, None) for name, text in files]
+        return _united(parts, jobs, limits)
 
 
 @contextmanager
@@ -179,7 +191,7 @@ def _list_of_commands(text: str, name: str, directory: str, where: str) -> tuple
     return (JobSpec(name=name, command=lines.COMMAND, array=array, directory=directory, cwd=escape(directory)),)
 
 
-def _united(parts: Sequence[_Part]) -> JobFile:
+def _united(parts: Sequence[_Part], jobs: Collection[str], queue: Mapping[str, int] | None) -> JobFile:
     """One campaign of several files. Raises JobFileError for what does not fit, in the file where it shows."""
     name: str | None = None
     limits: dict[str, int] = {}
@@ -188,13 +200,16 @@ def _united(parts: Sequence[_Part]) -> JobFile:
             if part.name is not None:
                 name = _agreed(name or part.name, part.name, "name")
             for limit, amount in part.limits.items():
+                if queue is not None and queue.get(limit) != amount:
+                    msg = f"{amount} here, and the server has {queue.get(limit, 'none of that name')}"
+                    raise EntryError(f"{msg}: `pilotfish serve --limit {limit}={amount}`", "limits", limit)
                 limits[limit] = _agreed(limits.get(limit, amount), amount, "limits", limit)
         except ValueError as error:
             raise _placed(error, part.document, part.where) from error
     specs = [spec for part in parts for spec in part.jobs]
     try:
-        dependencies.check_dependencies(specs, lambda place: _shown_place(parts, place))
-        dependencies.check_uses(specs, limits)
+        dependencies.check_dependencies(specs, lambda place: _shown_place(parts, place), outside=jobs)
+        dependencies.check_uses(specs, {**(queue or {}), **limits})
     except EntryError as error:
         part, place = _home(parts, int(error.path[0]))
         inside = EntryError(str(error), "jobs", place, *error.path[1:])

@@ -26,7 +26,7 @@ from pilotfish.formats.keys import (
 from pilotfish.formats.paths import read_path
 from pilotfish.formats.placeholders import escape
 from pilotfish.formats.words import read_name, read_text, read_word, require_room, sendable
-from pilotfish.model.jobs import Dependency, OnLost, Retries, Signal, When
+from pilotfish.model.jobs import Dependency, Launcher, OnLost, OnSilence, Retries, Signal, When
 from pilotfish.model.quantities import Amount, parse_amount, parse_bytes, parse_memory, parse_seconds
 
 __all__ = ["Reader", "read_limits", "read_title", "readers_in"]
@@ -316,6 +316,7 @@ _READERS: Mapping[str, Reader] = {
     "grace": parse_seconds,
     "hold": _flag,
     "labels": _labels,
+    "launcher": Launcher,
     "max_fails": int,
     "max_parallel": int,
     "memory": partial(_size, parse=parse_memory),
@@ -324,13 +325,18 @@ _READERS: Mapping[str, Reader] = {
     "name": read_name,
     "nodes": int,
     "on_lost": OnLost,
+    "on_silence": OnSilence,
     "output_limit": _size,
     "priority": int,
+    "ranks": int,
     "resources": _resources,
     "retries": _retries,
+    "same_node": _flag,
     "setup": _setup,
     "signal": _signal,
+    "spread": _flag,
     "start_after": _start_after,
+    "threads": int,
     "time": _time,
     "uses": lambda value: _named(value, JOB_KEYS["uses"], int),
     "variants": _variants,

@@ -23,13 +23,13 @@ from pilotfish.model.resources import Request, Slots
 if TYPE_CHECKING:
     from logging import Logger
 
-__all__ = ["JobClass", "JobRunner", "check_arguments", "job_fields", "packed_call"]
+__all__ = ["JobClass", "JobRunner", "check_arguments", "job_fields", "packed_call", "schedule_of"]
 
 _T = TypeVar("_T")
 
 _MOST = 1_000_000_000
 """Of `priority`, upwards and downwards; what is forced comes before all of it."""
-_LATER = ("chain", "dependency", "schedule", "worker", "wall_at", "zombie_time")
+_LATER = ("chain", "dependency", "worker", "wall_at", "zombie_time")
 """Words of core4 that say nothing here, or not yet; no class may believe that they do."""
 
 
@@ -63,6 +63,8 @@ class JobClass:
     """Between a deferral and the next execution."""
     defer_max: ClassVar[float | str | None] = None
     """After its first execution began, a job that defers once more fails; None: it never does for that."""
+    schedule: ClassVar[str | None] = None
+    """When a server enqueues a job of this very class, again and again: cron's five fields. Not inherited."""
     author: ClassVar[str | None] = None
     """For people."""
     tag: ClassVar[str | tuple[str, ...] | list[str] | None] = None
@@ -130,7 +132,7 @@ class JobClass:
         """Enqueue a child: a job of this class, or of another one, with these arguments.
 
         It enters the queue when this trial returns or defers, together with all others of the trial; of a trial that
-        fails none does. Raises UserError, UnpicklableError.
+        fails none does. It is one job, whatever the `schedule` of its class. Raises UserError, UnpicklableError.
         """
         kind = type(self) if kind is None else kind
         fields = job_fields(kind)
@@ -190,6 +192,14 @@ def packed_call(kind: type[JobClass], arguments: Mapping[str, object]) -> bytes:
     """The execution of a job as it travels. Raises UnpicklableError."""
     runner = JobRunner(kind)
     return join_call(IN_BAND + pack_function(runner)[1], pack_arguments((), arguments, None, function=kind.execute))
+
+
+def schedule_of(kind: type[JobClass]) -> str | None:
+    """At which times jobs of a class are to be enqueued; None: at none. Raises UserError."""
+    schedule = vars(kind).get("schedule")
+    if schedule is not None and not isinstance(schedule, str):
+        raise _wrong(kind, "schedule", "expected cron's five fields, such as '*/5 * * * *'")
+    return schedule
 
 
 def check_arguments(kind: type[JobClass], arguments: Mapping[str, object]) -> None:

@@ -10,7 +10,7 @@ from pilotfish.errors import UserError
 from pilotfish.functions.envelope import unpack_value
 from pilotfish.functions.values import Values
 
-__all__ = ["Shared", "Travelling", "read_from"]
+__all__ = ["Shared", "Travelling", "read_from", "values_here"]
 
 _T_co = TypeVar("_T_co", covariant=True)
 
@@ -21,6 +21,13 @@ _here: list[Values] = []
 def read_from(values: Values) -> None:
     """Find in these, from now on, what arrives in this process."""
     _here[:] = [values]
+
+
+def values_here() -> Values:
+    """Where they are. Raises UserError where nothing arrives."""
+    if not _here:
+        raise UserError("a value that was put arrives only in functions that pilotfish calls")
+    return _here[0]
 
 
 class _Here(threading.local):
@@ -89,6 +96,4 @@ class Shared(Generic[_T_co]):
 
 def _arrived(packed: bytes) -> object:
     """What a handle becomes where it is unpickled."""
-    if not _here:
-        raise UserError("a value that was put arrives only in functions that pilotfish calls")
-    return unpack_value(packed, _here[0])
+    return unpack_value(packed, values_here())

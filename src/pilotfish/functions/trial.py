@@ -3,7 +3,6 @@
 What belongs here: children as they are looked at, and entering them. What must not: the words of job classes.
 """
 
-from pathlib import Path
 from time import time
 from typing import Any
 
@@ -13,6 +12,7 @@ from pilotfish.errors import TaskError
 from pilotfish.functions.context import Current
 from pilotfish.functions.envelope import unpack_value
 from pilotfish.functions.family import FAMILY_QUESTIONS, Enter, FamilyQuestion, Fate, Fates, Life, Trials
+from pilotfish.functions.shared import values_here
 from pilotfish.functions.values import Values
 from pilotfish.model.jobs import CallArray, JobSpec
 from pilotfish.model.states import FINAL, TaskState
@@ -112,8 +112,7 @@ class Trial:
     @property
     def values(self) -> Values:
         """Where large results lie."""
-        function = self.task._assignment.function  # noqa: SLF001 - the context is the user's view of the same thing
-        return Values(Path(function.values), spill=Path(function.spill), limit=function.limit)
+        return values_here()
 
     def ends(self) -> list[Fate]:
         """What became of the children."""
@@ -121,7 +120,7 @@ class Trial:
 
     def enqueue(self, fields: dict[str, Any], call: bytes) -> None:
         """Let a call enter when this trial ends, as one of the job with these fields of a `JobSpec`."""
-        assignment = self.task._assignment  # noqa: SLF001 - likewise
+        assignment = self.task._assignment  # noqa: SLF001 - the context is the user's view of the same thing
         spec = JobSpec(
             **fields,
             command=(),

@@ -12,6 +12,7 @@ import errno
 import fcntl
 import mmap
 import os
+import re
 import secrets
 import shutil
 import sys
@@ -20,17 +21,20 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
+from io import FileIO
 from pathlib import Path
 from pickle import PickleBuffer
 
 from pilotfish.model.quantities import format_bytes
 
-__all__ = ["LARGE", "Values", "content_name"]
+__all__ = ["LARGE", "Arriving", "Values", "content_name", "is_value_name", "mapped"]
 
 LARGE = 64 * 1024
 """_Bytes from which on a value is worth a file of its own."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM}
+
+_NAME = re.compile(r"[0-9a-f]{32}-(0|[1-9][0-9]{0,15})(\.[0-9a-f]{12})?")
 
 _FEW = 256
 """Open files that mapped values may bring a process to; where a limit stands, it is 1024."""
@@ -41,7 +45,62 @@ _Bytes = bytes | bytearray | memoryview | PickleBuffer
 def content_name(data: _Bytes) -> str:
     """``<digest>-<size>``: equal for equal bytes, and for no others."""
     raw = PickleBuffer(data).raw()
-    return f"{blake2b(raw, digest_size=16).hexdigest()}-{raw.nbytes}"
+    return f"{_digest(raw).hexdigest()}-{raw.nbytes}"
+
+
+def is_value_name(text: str) -> bool:
+    """Whether a value, or its content, can have this name. No path is one."""
+    return _NAME.fullmatch(text) is not None
+
+
+class Arriving:
+    """A file that takes in a value, piece by piece, and knows at its end whether it is the one.
+
+    Args:
+        path: made, with room for all of it. Raises OSError where there is none.
+        content: name of what shall arrive.
+
+    """
+
+    def __init__(self, path: Path, content: str) -> None:
+        """Begin with nothing."""
+        self.path, self.content, self.size = path, content, _size_of(content)
+        self._file = path.open("x+b", buffering=0)
+        try:
+            if self.size:
+                os.posix_fallocate(self._file.fileno(), 0, self.size)
+        except OSError:
+            self.close()
+            path.unlink()
+            raise
+        self._digest, self._taken = _digest(b""), 0
+
+    def again(self) -> None:
+        """Begin once more."""
+        self._file.seek(0)
+        self._digest, self._taken = _digest(b""), 0
+
+    def take(self, data: _Bytes) -> None:
+        """The next piece. Raises OSError, ValueError where it is more than there should be."""
+        raw = PickleBuffer(data).raw()
+        self._taken += raw.nbytes
+        if self._taken > self.size:
+            raise ValueError(f"more than {self.size} bytes have arrived of {self.content}")
+        self._digest.update(raw)
+        _write_all(self._file, raw)
+
+    @property
+    def complete(self) -> bool:
+        """Whether what has arrived is what its name says."""
+        return f"{self._digest.hexdigest()}-{self._taken}" == self.content
+
+    def map(self) -> memoryview:
+        """What has arrived, as by :meth:`Values.get`."""
+        return mapped(self._file.fileno())
+
+    def close(self) -> None:
+        """Keep the file as it is."""
+        self._file.close()
 
 
 class Values:
@@ -84,9 +143,7 @@ class Values:
         content = content_name(raw)
         if hold and (held := self._hold_again(content)):
             return held
-        name = f"{content}.{secrets.token_hex(6)}"
-        if not self._link(content, name):
-            self._write(raw, content, name)
+        name = self._store(raw, content)
         if hold:
             with self._guard:
                 self._holders[name] = 1
@@ -105,10 +162,45 @@ class Values:
             except FileNotFoundError:
                 continue
             try:
-                return _mapped(descriptor)
+                return mapped(descriptor)
             finally:
                 os.close(descriptor)
         raise FileNotFoundError(errno.ENOENT, "this value was dropped, or its session has ended", name)
+
+    def share(self, content: str) -> str | None:
+        """One more name for content that is there, as `put` would give it; None where it is not, or takes no more."""
+        name = _new_name(content)
+        with self._locked():
+            for home in self._homes:
+                with suppress(OSError):
+                    os.link(home / content, home / name)
+                    return name
+        return None
+
+    def arrive(self, content: str) -> Arriving:
+        """Begin to take in what comes piece by piece; then `keep` or `refuse` it. Raises OSError as `put` does."""
+        name = _new_name(content)
+        for home in self._homes:
+            if not self._claim(home, _size_of(content)):
+                continue
+            try:
+                return Arriving(home / name, content)
+            except BaseException as error:
+                self._undo(home, name)
+                if not isinstance(error, OSError) or error.errno not in _FULL:
+                    raise
+        raise self._no_room(_size_of(content))
+
+    def keep(self, arriving: Arriving) -> str:
+        """Store what has arrived and is complete, and return its name, as `put` does."""
+        arriving.close()
+        self._publish(arriving.path.parent, arriving.content, arriving.path.name)
+        return arriving.path.name
+
+    def refuse(self, arriving: Arriving) -> None:
+        """Forget what has arrived until now."""
+        arriving.close()
+        self._undo(arriving.path.parent, arriving.path.name)
 
     def drop(self, name: str) -> None:
         """Forget a value; its data goes when no other name has the same. Nothing happens where it is gone already."""
@@ -156,16 +248,11 @@ class Values:
                 self._holders[name] += 1
             return name
 
-    def _link(self, content: str, name: str) -> bool:
-        """Give content that is there one more name; False where it is not, or takes no more."""
-        with self._locked():
-            for home in self._homes:
-                with suppress(OSError):
-                    os.link(home / content, home / name)
-                    return True
-        return False
+    def _store(self, raw: memoryview, content: str) -> str:
+        """Under a name of its own, which is returned."""
+        return self.share(content) or self._write(raw, content, _new_name(content))
 
-    def _write(self, raw: memoryview, content: str, name: str) -> None:
+    def _write(self, raw: memoryview, content: str, name: str) -> str:
         for home in self._homes:
             if not self._claim(home, raw.nbytes):
                 continue
@@ -177,12 +264,15 @@ class Values:
                     raise
             else:
                 self._publish(home, content, name)
-                return
+                return name
+        raise self._no_room(raw.nbytes)
+
+    def _no_room(self, size: int) -> OSError:
         places = " nor ".join(str(home) for home in self._homes)
         way_out = (
             "free some, or name a larger disk" if len(self._homes) > 1 else "free some, or name a disk to spill to"
         )
-        raise OSError(errno.ENOSPC, f"no room for a value of {format_bytes(raw.nbytes)} in {places}: {way_out}")
+        return OSError(errno.ENOSPC, f"no room for a value of {format_bytes(size)} in {places}: {way_out}")
 
     def _claim(self, home: Path, size: int) -> bool:
         """Count the bytes before they are written, so that two writers do not both take the last room."""
@@ -230,13 +320,26 @@ def _size_of(content: str) -> int:
     return int(content.rpartition("-")[2])
 
 
+def _new_name(content: str) -> str:
+    return f"{content}.{secrets.token_hex(6)}"
+
+
+def _digest(data: bytes | memoryview) -> blake2b:
+    return blake2b(data, digest_size=16)
+
+
 def _write_file(path: Path, raw: memoryview) -> None:
     with path.open("xb", buffering=0) as file:
-        while raw.nbytes:
-            raw = raw[file.write(raw) :]  # a single write takes 2 GiB at most
+        _write_all(file, raw)
 
 
-def _mapped(descriptor: int) -> memoryview:
+def _write_all(file: FileIO, raw: memoryview) -> None:
+    while raw.nbytes:
+        raw = raw[file.write(raw) :]  # a single write takes 2 GiB at most
+
+
+def mapped(descriptor: int) -> memoryview:
+    """What an open file holds, read-only, as long as the view lives; the descriptor may be closed."""
     size = os.fstat(descriptor).st_size
     if not size:
         return memoryview(b"")

@@ -12,7 +12,7 @@ What belongs here: these messages, their framing, the page. What must not: calli
 
 import mmap
 import struct
-from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
@@ -20,8 +20,10 @@ from pilotfish.model.jobs import Function
 from pilotfish.model.resources import Slots
 
 __all__ = [
+    "CHUNK",
     "IN_BAND",
     "REFUSED",
+    "Afar",
     "Assignment",
     "Batch",
     "Call",
@@ -32,6 +34,19 @@ __all__ = [
     "split_call",
     "unframed",
 ]
+
+
+class Afar(msgspec.Struct, frozen=True):
+    """What a worker must know where its manager is on another machine."""
+
+    door: Path
+    """The socket behind which the values are that do not lie on this node."""
+    copies: tuple[Path, ...]
+    """Folders for copies of them; the fastest first."""
+    shared: bool
+    """Whether the campaign's folder is there on this node too."""
+    patience: float
+    """Seconds for which the other machine is waited for."""
 
 
 class Assignment(msgspec.Struct, frozen=True):
@@ -94,6 +109,8 @@ class CallEnd(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 IN_BAND = b"="
 """Before a function that travels with its call; the others are named, and lie among the values."""
+CHUNK = 1 << 17
+"""Bytes that one read takes at most. Not more: for a larger buffer the allocator asks the kernel, 11 µs each time."""
 _LENGTH = struct.Struct("<I")
 
 
@@ -117,16 +134,17 @@ def framed(message: Batch | CallEnd) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
-def unframed(data: bytes) -> Iterator[tuple[bytes, int]]:
-    """The messages that are there whole, encoded, each with the place in `data` where the next begins."""
-    at = 0
-    while at + _LENGTH.size <= len(data):
-        begin = at + _LENGTH.size
+def unframed(data: bytearray) -> list[bytearray]:
+    """Take out of `data` the messages that are there whole, encoded."""
+    messages, at = [], 0
+    while (begin := at + _LENGTH.size) <= len(data):
         end = begin + _LENGTH.unpack_from(data, at)[0]
         if end > len(data):
-            return
-        yield data[begin:end], end
+            break
+        messages.append(data[begin:end])
         at = end
+    del data[:at]
+    return messages
 
 
 class Page:

@@ -17,7 +17,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,13 +24,16 @@ import msgspec
 from pilotfish.errors import InitializerError, InternalError, UnpicklableError, UserError
 from pilotfish.functions import context
 from pilotfish.functions.envelope import load_function, pack_exception, pack_value, unpack_arguments
+from pilotfish.functions.far import values_of
 from pilotfish.functions.line import Line
 from pilotfish.functions.shared import read_from
 from pilotfish.functions.surroundings import Surroundings
 from pilotfish.functions.values import Values
 from pilotfish.functions.wire import (
+    CHUNK,
     IN_BAND,
     REFUSED,
+    Afar,
     Assignment,
     Batch,
     Call,
@@ -45,7 +47,6 @@ from pilotfish.model.jobs import Function
 
 __all__ = ["work"]
 
-_CHUNK = 1 << 20
 _MOST_FUNCTIONS = 100
 """That are kept loaded."""
 _BELL = b"."
@@ -61,7 +62,7 @@ class _Left(Exception):  # noqa: N818 - not an error: the keeper has gone
     """There is nobody to work for any more."""
 
 
-def work(keeper: socket.socket, results: int, page: Page, line: Line) -> int:
+def work(keeper: socket.socket, results: int, page: Page, line: Line, afar: Afar | None) -> int:
     """Call what the keeper sends until it goes away; the exit code of the process.
 
     Args:
@@ -69,6 +70,7 @@ def work(keeper: socket.socket, results: int, page: Page, line: Line) -> int:
         results: the writing end of a pipe that does not block.
         page: shared with the keeper.
         line: from what is called to the manager.
+        afar: how to have values that lie on another machine; None: on this one.
 
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -77,17 +79,16 @@ def work(keeper: socket.socket, results: int, page: Page, line: Line) -> int:
     sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     with contextlib.suppress(_Left):
-        _Worker(keeper, results, page, line).serve()
+        _Worker(keeper, results, page, line, afar).serve()
     return 0
 
 
 class _Worker:
-    def __init__(self, keeper: socket.socket, results: int, page: Page, line: Line) -> None:
-        self._keeper, self._results, self._page, self._line = keeper, results, page, line
-        keeper.settimeout(0.0)
+    def __init__(self, keeper: socket.socket, results: int, page: Page, line: Line, afar: Afar | None) -> None:
+        self._keeper, self._results, self._page, self._line, self._afar = keeper, results, page, line, afar
         self._pid = os.getpid()
         os.register_at_fork(after_in_child=self._lose_keeper)
-        self._arrived = b""
+        self._arrived = bytearray()
         self._waiting: deque[Batch] = deque()
         self._rung = False
         """Whether the keeper was told that there is something, and has not answered."""
@@ -135,29 +136,27 @@ class _Worker:
         while True:
             while self._waiting:
                 yield self._waiting.popleft()
-            if not self._receive():
-                if not self._rung:
-                    self._ring()
-                select.select([self._keeper], [], [])
+            if self._rung:
+                self._receive()
+            elif not self._receive(socket.MSG_DONTWAIT):
+                self._ring()
 
-    def _receive(self) -> bool:
-        """Take in what has arrived; False where that is nothing."""
+    def _receive(self, flags: int = 0) -> bool:
+        """Take in what arrives; with MSG_DONTWAIT what has arrived, False where that is nothing."""
         try:
-            chunk = self._keeper.recv(_CHUNK)
+            chunk = self._keeper.recv(CHUNK, flags)
         except BlockingIOError:
             return False
         if not chunk:
             raise _Left
         self._rung = False
         self._arrived += chunk
-        end = 0
-        for message, end in unframed(self._arrived):  # noqa: B007 - the last one counts
+        for message in unframed(self._arrived):
             batch = _decode(message)
             if batch.calls:
                 self._waiting.append(batch)
             else:
                 self._may_go_on = True
-        self._arrived = self._arrived[end:]
         return True
 
     def _assign(self, assignment: Assignment) -> None:
@@ -165,7 +164,7 @@ class _Worker:
         self._context = context.Current(assignment, self._line)
         context.enter(self._context)
         function = self._function = assignment.function
-        self._values = Values(Path(function.values), spill=Path(function.spill), limit=function.limit)
+        self._values = values_of(function, self._afar)
         read_from(self._values)
         self._why_not = None
         if assignment.function.python != sys.version_info[:2]:
@@ -278,7 +277,6 @@ class _Worker:
             self._may_go_on = False
             self._ring()
         while not (self._may_go_on or done.spoiled):
-            select.select([self._keeper], [], [])
             self._receive()
 
     def _lose_keeper(self) -> None:
@@ -291,7 +289,7 @@ class _Worker:
         self._rung = True
         with contextlib.suppress(BlockingIOError):  # it has not yet heard what was rung before
             try:
-                self._keeper.send(_BELL)
+                self._keeper.send(_BELL, socket.MSG_DONTWAIT)
             except (BrokenPipeError, ConnectionResetError):
                 raise _Left from None
 

@@ -170,6 +170,10 @@ class JobRow(msgspec.Struct, kw_only=True):
     tasks: int
     counts: dict[str, int]
     """Tasks by state; states that no task is in are left out."""
+    schedule: str | None = None
+    """When a server enqueues its next task: cron's five fields. None: it does not."""
+    due: float | None = None
+    """When that is next; None also where no server runs."""
 
 
 class JobView(msgspec.Struct, kw_only=True):
@@ -203,6 +207,10 @@ class JobView(msgspec.Struct, kw_only=True):
     uses: dict[str, int]
     """What each task takes of named limits."""
     start_after: float | None
+    schedule: str | None
+    """As in `JobRow`."""
+    due: float | None
+    """Likewise."""
     hold: bool
     """As the file says."""
     modules: tuple[str, ...]
@@ -289,6 +297,8 @@ class Done(msgspec.Struct, kw_only=True):
     """Of `hold`: they run on, and are held afterwards."""
     skipped: int = 0
     """Of `cancel`: they depend on cancelled ones and can no longer run."""
+    schedules: int = 0
+    """Of `cancel`: taken back, as their jobs were meant as a whole."""
     states: dict[str, int]
     """The tasks that were meant by the state that they were in."""
     live: bool

@@ -13,10 +13,12 @@ from pathlib import Path
 import msgspec
 
 from pilotfish.errors import UserError
+from pilotfish.runtime import runtime_folder
 
 __all__ = [
     "ARCHIVE",
     "DEFAULT_STORE",
+    "SERVER",
     "Access",
     "archive",
     "archived",
@@ -32,6 +34,8 @@ __all__ = [
     "newest_of_command",
     "read_access",
     "remove_access",
+    "socket_path",
+    "user_store",
     "write_access",
 ]
 
@@ -40,6 +44,9 @@ DEFAULT_STORE = ".pilotfish"
 
 ARCHIVE = "archive"
 """The folder in a store that holds what `archive` put away; no campaign is called so."""
+
+SERVER = "server"
+"""The folder in a store of what its `serve` has; no campaign of files is called so."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _ACCESS = "access"
@@ -58,7 +65,7 @@ class Access(msgspec.Struct, frozen=True):
 
 def folder_of_name(name: str) -> str:
     """The folder of the campaign `name`: the name itself where it is plain, else a readable and unique form of it."""
-    if _PLAIN.fullmatch(name) and name != ARCHIVE:
+    if _PLAIN.fullmatch(name) and name not in (ARCHIVE, SERVER):
         return name
     return _slug(name, name)
 
@@ -106,6 +113,11 @@ def find_store(start: Path) -> Path:
     raise UserError(
         f"there is no {DEFAULT_STORE} in {start} or above it: `pilotfish run FILE` makes one, --store names one"
     )
+
+
+def user_store() -> Path:
+    """The store of the user's own server: ``$XDG_STATE_HOME/pilotfish``, by default in ``~/.local/state``."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state", "pilotfish").absolute()
 
 
 def campaigns(store: Path) -> list[Path]:
@@ -171,6 +183,11 @@ def delete(folder: Path) -> None:
 def key(folder: Path) -> str:
     """A short name of the campaign that no other campaign of this machine has: for its folder of sockets."""
     return _digest(str(folder.absolute()))
+
+
+def socket_path(folder: Path) -> Path:
+    """Where the manager of a campaign listens on this machine. Raises UserError where no private folder can be had."""
+    return runtime_folder(key(folder)) / "manager.sock"
 
 
 def write_access(folder: Path, socket: Path, pid: int, host: str) -> None:

@@ -17,10 +17,10 @@ from pilotfish.model.changes import Change, Finish, Forget, Hold, Kept, Revive, 
 from pilotfish.model.jobs import Job, JobSpec, Span, When
 from pilotfish.model.spans import intersection, size, subtraction, union
 from pilotfish.model.states import TaskState
+from pilotfish.scheduler.submissions import HELD_BY_FILE
 
 __all__ = ["Plan", "dependencies_first", "plan"]
 
-_HELD_BY_FILE = "hold: true in its job file"
 _LEFT_FAILED = "it failed in an earlier run, and --keep-failed leaves it so"
 
 
@@ -212,7 +212,7 @@ class _Intake:
             kept = tuple([Kept(Span(lo, hi), before.job.id, old_lo) for lo, hi, old_lo in done])
             self._changes.append(Submit(job, kept, before.job.id))
         if spec.hold:
-            self._changes.append(Hold(new, 0, spec.count, held=True, reason=_HELD_BY_FILE))
+            self._changes.append(Hold(new, 0, spec.count, held=True, reason=HELD_BY_FILE))
         elif before is not None and before.holds:
             self._hold_on(new, spec, before)
         return new
@@ -221,20 +221,20 @@ class _Intake:
         """Hold what was held before, but for what the file no longer says."""
         stays = known(before.job.spec, spec)
         for hold in before.holds:
-            if hold.reason != _HELD_BY_FILE:
+            if hold.reason != HELD_BY_FILE:
                 found = _where(stays, [Span(hold.lo, hold.hi)])
                 self._changes.extend([Hold(new, lo, hi, held=True, reason=hold.reason) for lo, hi, _ in found])
 
 
 def dependencies_first(specs: Sequence[JobSpec]) -> list[JobSpec]:
-    """The specs in an order in which each comes after what it depends on, else as in the file."""
+    """The specs in an order in which each comes after those of them that it depends on, else as in the file."""
     by_name = {spec.name: spec for spec in specs}
     placed: dict[str, JobSpec] = {}
     for first in specs:
         path = [(first, iter(first.after))]
         while path:
             spec, unseen = path[-1]
-            missing = next((by_name[d.on] for d in unseen if d.on not in placed), None)
+            missing = next((by_name[d.on] for d in unseen if d.on in by_name and d.on not in placed), None)
             if missing is None:
                 placed.setdefault(spec.name, spec)
                 path.pop()

@@ -27,6 +27,7 @@ from pilotfish.manager.answers import (
 )
 from pilotfish.manager.naming import Named, array_words, find, task_id
 from pilotfish.manager.records import Records
+from pilotfish.manager.schedules import Schedules
 from pilotfish.model.attempts import AttemptId, OutputRef
 from pilotfish.model.changes import Finish, Hold, Settle, Submit
 from pilotfish.model.events import Explanation
@@ -85,6 +86,8 @@ class View(msgspec.Struct, frozen=True):
     live: bool
     """A manager runs the campaign."""
     now: float
+    schedules: Schedules | None = None
+    """None: there are none."""
 
 
 class Look:
@@ -173,6 +176,7 @@ class Look:
     def job(self, job: Job) -> JobView:
         """What was submitted."""
         spec = job.spec
+        schedule, due = self._schedule(job)
         successors = [later.job.id for later in self.submits.values() if later.replaces == job.id]
         return JobView(
             id=job.id,
@@ -193,6 +197,8 @@ class Look:
             retries=RetriesRow(**msgspec.structs.asdict(spec.retries)),
             signal=None if spec.signal is None else SignalRow(spec.signal.number, spec.signal.before),
             start_after=job.start_time or None,
+            schedule=schedule,
+            due=due,
             **{name: getattr(spec, name) for name in _AS_SUBMITTED},
         )
 
@@ -200,7 +206,14 @@ class Look:
         """One job with the states of its tasks."""
         counts = self.standing(job.id).counts(job.id)
         by_name = {state.name: count for state, count in counts.items() if count}
-        return JobRow(id=job.id, name=job.spec.name, tasks=job.spec.count, counts=by_name)
+        schedule, due = self._schedule(job)
+        return JobRow(
+            id=job.id, name=job.spec.name, tasks=job.spec.count, counts=by_name, schedule=schedule, due=due
+        )  # fmt: skip
+
+    def _schedule(self, job: Job) -> tuple[str | None, float | None]:
+        schedules = self.view.schedules
+        return (None, None) if schedules is None else schedules.of(job.id) or (None, None)
 
     def outputs(self, tasks: Sequence[tuple[Job, int, int]], attempt: int | None) -> list[OutputRow]:
         """Where the outputs of one attempt of each (job, position, state) lie; None: of the newest."""

@@ -6,8 +6,8 @@ written in the same transaction as what has entered.
 What belongs here: answers to the questions of `functions.family`. What must not: the words of job classes.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import groupby
+from collections.abc import Callable, Container, Iterable, Sequence
+from itertools import count, groupby
 from time import time
 from typing import Any
 
@@ -15,16 +15,17 @@ import msgspec
 
 from pilotfish.errors import UserError
 from pilotfish.functions.family import FAMILY_QUESTIONS, Enter, Fate, Fates, Life, Member, Trials
+from pilotfish.manager.schedules import SCHEDULE
 from pilotfish.manager.talk import Talk
 from pilotfish.model.attempts import Report
 from pilotfish.model.changes import Change, Finish, Settle, Submit
 from pilotfish.model.events import Command, Event, Grown, Submitted
-from pilotfish.model.jobs import CallArray, Job, JobSpec, task_name
+from pilotfish.model.jobs import Job, JobSpec, task_name
 from pilotfish.model.states import TaskState
 from pilotfish.scheduler.engine import Scheduler
 from pilotfish.store.base import Store
 
-__all__ = ["Offspring", "job_for"]
+__all__ = ["Offspring", "free_name", "job_for", "same_calls"]
 
 _Tell = Callable[[Event], Sequence[Command]]
 
@@ -182,17 +183,27 @@ def job_for(spec: JobSpec, jobs: Iterable[Job]) -> int | JobSpec:
 
     Raises UserError where the jobs are those of a job file: calls of functions do not belong among them.
     """
-    known = list(jobs)
+    everything = list(jobs)
+    known = [job for job in everything if not job.origin]
     if known and not any(job.spec.function for job in known):
         raise UserError("the campaign is that of a job file; name another one with --campaign")
-    names = {job.spec.name for job in known}
     for job in known:
-        if msgspec.structs.replace(job.spec, name=spec.name, array=CallArray()) == spec and _is_called(job, spec.name):
+        if same_calls(job.spec, spec) and _is_called(job, spec.name):
             return job.id
-    if spec.name not in names:
-        return spec
-    number = next(number for number in range(2, 2 + len(names)) if f"{spec.name}-{number}" not in names)
-    return msgspec.structs.replace(spec, name=f"{spec.name}-{number}")
+    taken = {job.spec.name for job in everything if not job.origin or job.origin.startswith(SCHEDULE)}
+    return msgspec.structs.replace(spec, name=free_name(spec.name, taken))
+
+
+def same_calls(one: JobSpec, other: JobSpec) -> bool:
+    """Whether two jobs that calls are added to differ at most in their names, and in how many they have."""
+    return msgspec.structs.replace(one, name=other.name, array=other.array) == other
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """A name, or where it is in use the first of ``NAME-2``, ``NAME-3`` and so on that is not."""
+    if name not in taken:
+        return name
+    return next(found for number in count(2) if (found := f"{name}-{number}") not in taken)
 
 
 def _is_called(job: Job, name: str) -> bool:

@@ -13,7 +13,7 @@ from pilotfish.errors import UserError
 from pilotfish.functions.line import LARGEST, VALUE_QUESTIONS, Add, Carried, Keys, Read, Watch, Write
 from pilotfish.model.changes import Put
 
-__all__ = ["Talk"]
+__all__ = ["Talk", "last_version"]
 
 _EPOCH = 2**40
 """Changes of one epoch at most: each begins its versions above those of all before it."""
@@ -107,3 +107,8 @@ class Talk:
         total = (value or 0) + by
         self.write(key, total)
         return total
+
+
+def last_version(epoch: int) -> int:
+    """That of a change which is made when the manager of an epoch has gone: higher than those of all of its own."""
+    return (epoch + 1) * _EPOCH - 1

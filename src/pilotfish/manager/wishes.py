@@ -53,8 +53,9 @@ def grant(arguments: Mapping[str, object], view: View, tell: Tell) -> Any:  # no
     look = Look(view)
     meant = _meant(look, wish.ids)
     states = {state.name: count for state in _S if (count := _count(look, meant, state))}
+    schedules = view.schedules.take_back(_wholly(look, wish.ids)) if wish.verb == "cancel" and view.schedules else 0
     commands = [command for event in _events(wish, look, meant) for command in tell(event)]
-    return msgspec.to_builtins(_done(wish, look, commands, states))
+    return msgspec.to_builtins(msgspec.structs.replace(_done(wish, look, commands, states), schedules=schedules))
 
 
 def _meant(look: Look, ids: Iterable[str] | None) -> dict[int, list[Span]]:
@@ -69,6 +70,12 @@ def _meant(look: Look, ids: Iterable[str] | None) -> dict[int, list[Span]]:
             raise UserError(f"`{text}` is no longer part of the campaign; the job of that name has another number")
         meant.setdefault(job.id, []).append(_whole(job) if position is None else Span(position, position + 1))
     return {job: union(meant[job]) for job in sorted(meant)}
+
+
+def _wholly(look: Look, ids: Iterable[str] | None) -> set[int]:
+    """The jobs that ids name as a whole."""
+    named = map(look.find, ids) if ids is not None else ()
+    return set(look.current) if ids is None else {one.job.id for one in named if one.position is None}
 
 
 def _events(wish: Wish, look: Look, meant: Mapping[int, list[Span]]) -> list[Event]:

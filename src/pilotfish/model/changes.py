@@ -201,6 +201,8 @@ class Snapshot(msgspec.Struct, frozen=True):
     """By job, how long some attempts took that succeeded, its predecessors' of the same name too; seconds.
 
     Of jobs with many tasks, and those that replaced another."""
+    nodes: dict[int, dict[int, str]] = {}
+    """By job and position, where tasks ran last that other ones follow there (`same_node`)."""
     values: tuple[Put, ...] = ()
     """What tasks have told each other, by key: of each that is there, its newest value."""
 

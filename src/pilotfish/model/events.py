@@ -9,28 +9,33 @@ import msgspec
 
 from pilotfish.model.attempts import AttemptId, LaneState, Report
 from pilotfish.model.changes import Cancel, Finish, Grant, Grow, Hold, Release, Revive, Settle, Snapshot, Submit
-from pilotfish.model.resources import Inventory
+from pilotfish.model.resources import Inventory, Request
 from pilotfish.model.states import Outcome
 
 __all__ = [
+    "Backlog",
     "Cancelled",
     "CloseLane",
     "Command",
     "Draining",
     "Ended",
     "Event",
+    "Expected",
     "Explanation",
     "Grown",
     "Held",
     "Kill",
     "Limited",
+    "NodeBack",
     "NodeJoined",
     "NodeLost",
+    "NodeSilent",
     "Restored",
     "Retract",
     "Returned",
     "Revived",
     "Submitted",
+    "Unstarted",
     "WakeAt",
     "Woken",
 ]
@@ -46,6 +51,8 @@ class Submitted(msgspec.Struct, frozen=True):
     """Jobs enter together; those that they depend on came before or come with them, in any order."""
 
     submits: tuple[Submit, ...]
+    nodes: dict[int, dict[int, str]] = {}
+    """By job and position, where tasks ran before this that tasks of these jobs follow there (`same_node`)."""
 
 
 class Grown(msgspec.Struct, frozen=True):
@@ -89,6 +96,16 @@ class Limited(msgspec.Struct, frozen=True):
     limits: dict[str, int]
 
 
+class Expected(msgspec.Struct, frozen=True):
+    """How many nodes there will be together at most, those included that are here; one, before anything is said.
+
+    A request that those which are here could not hold waits while more of them may come.
+    """
+
+    nodes: int | None
+    """None: nobody can tell, some may always come."""
+
+
 class NodeJoined(msgspec.Struct, frozen=True):
     """An agent introduces itself, for the first time or again, and tells all that it holds.
 
@@ -106,6 +123,21 @@ class NodeLost(msgspec.Struct, frozen=True):
 
     node: str
     reason: str
+
+
+class NodeSilent(msgspec.Struct, frozen=True):
+    """Nothing is heard of a node: it goes on, as far as we know, and gets nothing new.
+
+    It ends with :class:`NodeBack`, with the node's introducing itself anew, or with :class:`NodeLost`.
+    """
+
+    node: str
+
+
+class NodeBack(msgspec.Struct, frozen=True):
+    """A silent node is heard again, over the same connection. What it reports comes after this event."""
+
+    node: str
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -137,7 +169,7 @@ class Woken(msgspec.Struct, frozen=True):
 
 Event = (
     Restored | Submitted | Grown | Revived | Cancelled | Held | Limited
-    | NodeJoined | NodeLost | Ended | Returned | Draining | Woken
+    | Expected | NodeJoined | NodeLost | NodeSilent | NodeBack | Ended | Returned | Draining | Woken
 )  # fmt: skip
 """All that the scheduler can be told."""
 
@@ -176,6 +208,29 @@ class WakeAt(msgspec.Struct, frozen=True):
 
 Command = Grow | Grant | Release | Settle | Finish | Revive | Hold | Cancel | Retract | Kill | CloseLane | WakeAt
 """All that the scheduler can answer."""
+
+
+class Unstarted(msgspec.Struct, frozen=True):
+    """Unfinished tasks of one job that ask for the same."""
+
+    requests: tuple[Request, ...]
+    """The variants of what one asks for, best first."""
+    ready: int
+    """Nothing but room keeps them from running."""
+    later: int
+    """Wait for others to end, for their time, or for a limit."""
+    seconds: float | None
+    """How long one probably takes at most; None: nobody knows."""
+    path: float | None
+    """The longest chain of one and those that depend on it, in seconds; None: nobody knows."""
+
+
+class Backlog(msgspec.Struct, frozen=True):
+    """What is still to be done."""
+
+    work: tuple[Unstarted, ...]
+    busy: dict[str, int]
+    """How many attempts each node holds."""
 
 
 class Explanation(msgspec.Struct, frozen=True):

@@ -21,7 +21,9 @@ __all__ = [
     "Function",
     "Job",
     "JobSpec",
+    "Launcher",
     "OnLost",
+    "OnSilence",
     "ProductArray",
     "RangeArray",
     "Retries",
@@ -169,12 +171,41 @@ class When(StrEnum):
     """All its tasks have been given to nodes, or the one task that is meant."""
 
 
+class Launcher(StrEnum):
+    """How the command of an attempt becomes processes."""
+
+    default = "default"
+    """Once, on the first node."""
+    threads = "threads"
+    """Likewise; libraries are told to start so many threads whatever the environment says."""
+    openmpi = "openmpi"
+    """As ranks, by Open MPI's ``mpiexec``."""
+    intelmpi = "intelmpi"
+    """As ranks, by Hydra: the ``mpiexec`` of Intel MPI, MPICH, MVAPICH."""
+    srun = "srun"
+    """As ranks, by Slurm's own, within its allocation."""
+
+    @property
+    def has_ranks(self) -> bool:
+        """Whether it starts the command several times."""
+        return self not in (Launcher.default, Launcher.threads)
+
+
 class OnLost(StrEnum):
     """What follows an end that nobody witnessed."""
 
     rerun = "rerun"
     fail = "fail"
     hold = "hold"
+
+
+class OnSilence(StrEnum):
+    """What follows when nothing is heard of the node of an attempt."""
+
+    wait = "wait"
+    """It goes on, as far as we know; it is lost when its lease ends, or the node is proven dead."""
+    rerun = "rerun"
+    """It is given up, and starts elsewhere at once; so two of it may run for a while, of which the later counts."""
 
 
 class Retries(msgspec.Struct, frozen=True, array_like=True):
@@ -224,6 +255,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Absolute, may hold placeholders."""
     array: Array | None = None
     after: tuple[Dependency, ...] = ()
+    same_node: bool = False
+    """Each task runs on the node where the one ran that it comes after, as long as that is there."""
     request: Request = Request()
     variants: tuple[Request, ...] = ()
     """Alternatives to `request`, each worse than the one before it."""
@@ -238,6 +271,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     memory_growth: float | None = None
     """By what the memory grows after an attempt ran out of it."""
     on_lost: OnLost = OnLost.rerun
+    on_silence: OnSilence = OnSilence.wait
     priority: int = 0
     """Higher first."""
     max_parallel: int | None = None
@@ -258,6 +292,11 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Absolute path of a Python environment to activate before the command; may hold placeholders."""
     setup: tuple[str, ...] = ()
     """Lines for the shell that run before the command, in its shell; with placeholders."""
+    launcher: Launcher = Launcher.default
+    ranks: int | None = None
+    """Processes on all nodes together; None: one for each `threads` of the cores that it is given."""
+    threads: int | None = None
+    """Of one process; None: as many as its share of the cores."""
     env: dict[str, str] = {}
     stdin: str | None = None
     """Absolute path, may hold placeholders; None: nothing to read."""
@@ -267,6 +306,13 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Absolute path, may hold placeholders; ``stdout``: the same file as stdout; None: kept by the store."""
     output_limit: int | None = None
     """Bytes of stdout and of stderr each; more is cut."""
+
+    @property
+    def followed(self) -> int | None:
+        """The place in `after` of the job on whose nodes its tasks run; None: they run anywhere."""
+        if not self.same_node:
+            return None
+        return next((place for place, one in enumerate(self.after) if one.each), 0)
 
     @property
     def requests(self) -> tuple[Request, ...]:
@@ -301,6 +347,9 @@ class Job(msgspec.Struct, frozen=True):
     """For each entry of ``spec.after`` the id of the job it names, resolved when submitted."""
     submitted_at: float = 0.0
     """Seconds since 1970."""
+    origin: str = ""
+    """The submission to a server that it came with, ``CLIENT/NUMBER``: made twice, it enters once. Calls of others are
+    not added to it."""
 
     @property
     def start_time(self) -> float:

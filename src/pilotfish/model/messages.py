@@ -4,6 +4,7 @@ Messages of one connection are numbered and acknowledged by frames, so that a tr
 drop, repeat or reorder frames without harm (see :mod:`pilotfish.transport.link`).
 """
 
+import math
 from typing import Any
 
 import msgspec
@@ -20,6 +21,8 @@ __all__ = [
     "End",
     "Frame",
     "Hello",
+    "Host",
+    "Left",
     "Message",
     "Note",
     "Progressed",
@@ -45,6 +48,8 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
     lanes: tuple[LaneState, ...]
     reports: tuple[Report, ...]
     """Of ended attempts that no manager has acknowledged."""
+    leased: bool = False
+    """Whether its tasks end by themselves when it has not heard the manager for the lease, whatever keeps it silent."""
 
 
 class Welcome(msgspec.Struct, frozen=True, tag=True):
@@ -62,7 +67,7 @@ class Describe(msgspec.Struct, frozen=True, tag=True):
     spec: JobSpec
 
 
-class Start(msgspec.Struct, frozen=True, tag=True):
+class Start(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
     """Manager to agent: run tasks `lo` … `hi`-1 in a lane after those that it has."""
 
     lane: int
@@ -74,6 +79,23 @@ class Start(msgspec.Struct, frozen=True, tag=True):
     epoch: int
     calls: tuple[bytes, ...] = ()
     """Arguments of the calls, packed, where the job is a function."""
+    beside: tuple[tuple[str, Slots], ...] = ()
+    """Of an attempt on several nodes: the others, by name, and what it holds there."""
+
+
+class Host(msgspec.Struct, frozen=True, tag=True):
+    """Manager to agent: run this in a lane, as a part of an attempt that another node leads.
+
+    It goes on until it is told to end, also when its first process has ended; its report counts for nothing.
+    """
+
+    lane: int
+    slots: Slots
+    attempt: AttemptId
+    command: str
+    """For the shell."""
+    environment: tuple[bytes, ...]
+    """``NAME=VALUE``, over what the node itself says."""
 
 
 class TakeBack(msgspec.Struct, frozen=True, tag=True):
@@ -101,6 +123,12 @@ class End(msgspec.Struct, frozen=True, tag=True):
 
 class Stop(msgspec.Struct, frozen=True, tag=True):
     """Manager to agent: there is no more work. End keepers, then yourself."""
+
+
+class Left(msgspec.Struct, frozen=True, tag=True):
+    """Agent to manager, its last message: nothing of its node runs any more, and it ends."""
+
+    reason: str
 
 
 class Started(msgspec.Struct, frozen=True, tag=True):
@@ -156,8 +184,8 @@ class Refusal(msgspec.Struct, frozen=True, tag=True):
 
 
 Message = (
-    Hello | Welcome | Describe | Start | TakeBack | TakenBack | End | Stop
-    | Started | Reports | Note | Progressed | Ask | Answer | Refusal
+    Hello | Welcome | Describe | Start | Host | TakeBack | TakenBack | End | Stop
+    | Left | Started | Reports | Note | Progressed | Ask | Answer | Refusal
 )  # fmt: skip
 """All that may travel."""
 
@@ -171,3 +199,7 @@ class Frame(msgspec.Struct, frozen=True, array_like=True):
     """All messages of the other side up to this number are handled and need not be kept."""
     messages: tuple[Message, ...]
     """Empty: a heartbeat."""
+    sent: float = -math.inf
+    """When it was made, on the sender's clock."""
+    heard: float = -math.inf
+    """The newest `sent` that had come from the other side by then."""

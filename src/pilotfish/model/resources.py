@@ -31,6 +31,8 @@ class Request(msgspec.Struct, frozen=True, array_like=True):
     """Custom ones, as nodes declare them."""
     labels: tuple[str, ...] = ()
     """That the node must carry; ascending."""
+    spread: bool = False
+    """Rather on the emptiest nodes than on the fullest."""
 
     def __str__(self) -> str:
         """For people: ``2 cores, 1 GiB, 1 GPU``."""

@@ -5,22 +5,39 @@ What belongs here: events that come from agents, or from their silence. What mus
 
 import math
 from collections.abc import Iterable
+from typing import TypeAlias
 
 import msgspec
 
 from pilotfish.model.attempts import AttemptId, LaneState, Report
 from pilotfish.model.changes import Cancel, Release, Settle
-from pilotfish.model.events import CloseLane, Draining, Ended, Kill, NodeJoined, NodeLost, Retract, Returned
+from pilotfish.model.events import (
+    CloseLane,
+    Draining,
+    Ended,
+    Expected,
+    Kill,
+    NodeBack,
+    NodeJoined,
+    NodeLost,
+    NodeSilent,
+    Retract,
+    Returned,
+)
+from pilotfish.model.jobs import OnSilence
 from pilotfish.model.states import FINAL, Outcome, TaskState, Trigger
 from pilotfish.scheduler.book import Book
 from pilotfish.scheduler.lanes import Lane
-from pilotfish.scheduler.occupancy import Node
+from pilotfish.scheduler.occupancy import LEAVING, SILENT, Node
 from pilotfish.scheduler.retry import History, consequence
 from pilotfish.scheduler.tasks import JobTasks
 
 __all__ = ["Attempts"]
 
 _EXITED, _SUCCEED = Outcome.exited, Trigger.succeed  # before Python 3.12 an enumeration takes its time to find them
+_GIVEN_UP = "nothing was heard of its node for a while; on_silence lets it start elsewhere"
+_Ends: TypeAlias = list[tuple[JobTasks, int, int]]
+"""Tasks that have ended, of a job and from position to position."""
 _FAREWELL = 2.0
 """Of the grace of a node's attempts: so long before its allocation ends they are told to end."""
 
@@ -37,18 +54,16 @@ class Attempts:
     def join(self, event: NodeJoined, now: float) -> None:
         """A node introduces itself, for the first time or again."""
         book, placement, name = self._book, self._book.placement, event.node
-        first = not placement.nodes or name in placement.nodes
-        node = Node(name, event.inventory)
+        node, granted = Node(name, event.inventory), set(placement.held_on(name))
         placement.join(node)
-        book.nodes_joined()
-        granted = {attempt for attempt, (where, _) in placement.held.items() if where == name}
+        book.reach.joined(name, event.inventory)
+        book.homes.arrived(name)
         for told in event.lanes:
             granted.difference_update(self._take_over(node, told, granted, now))
         self._hold_parts(node)
         for attempt in sorted(granted, key=lambda a: (a.job, a.position)):
             self._undo(attempt)
-        if first:
-            book.fail_impossible(book.jobs.values(), all_here=False)
+        book.nodes_changed()
         if node.inventory.ends_at is not None:
             farewell = node.inventory.ends_at - _FAREWELL * book.settings.grace
             book.at(farewell, lambda _now: self._leave_node(node))
@@ -70,8 +85,7 @@ class Attempts:
             placement.held[attempt] = (node.name, number)
             if book.jobs[attempt.job].states[attempt.position] == TaskState.stopping:
                 book.out.append(Kill(node.name, number, attempt, Outcome.cancelled))
-        for attempt in lane.strangers:
-            book.out.append(Kill(node.name, number, attempt, Outcome.cancelled, hard=True))
+        book.out.extend(_farewell_to_strangers(lane))
         if book.draining is not None:
             self._run_dry(lane, book.draining)
         book.touched[lane] = None
@@ -97,23 +111,81 @@ class Attempts:
 
     def lose(self, event: NodeLost, now: float) -> None:
         """A node is gone: its attempts are lost, and those on several nodes of which it was one must end."""
-        placement = self._book.placement
-        lost = [attempt for attempt, (node, _) in placement.held.items() if node == event.node]
-        for attempt, parts in placement.beside.items():
-            if any(part.node == event.node for part in parts) and attempt not in lost:
-                self._book.out.append(Kill(*placement.held[attempt], attempt, Outcome.lost))
+        book, placement = self._book, self._book.placement
+        lost = placement.held_on(event.node)
+        self._end_those_beside(event.node, Outcome.lost)
+        book.reach.lost(event.node)
         placement.drop(event.node)
-        reports = [
-            Report(attempt, placement.held[attempt][1], Outcome.lost, 0, 0.0, now, 0.0, 0, reason=event.reason)
-            for attempt in lost
-        ]
+        book.homes.arrived(event.node)  # or it will not
+        reports = [_unseen(attempt, placement.held[attempt][1], Outcome.lost, event.reason, now) for attempt in lost]
         self.end(Ended(event.node, tuple(reports)), now)
+        book.nodes_changed()
+
+    def _end_those_beside(self, node: str, outcome: Outcome) -> None:
+        """Tell attempts on several nodes to end that are told so elsewhere, and hold something on this one."""
+        placement = self._book.placement
+        for attempt, parts in placement.beside.items():
+            ends = outcome is Outcome.lost or self._needs_no_word(attempt)
+            if ends and placement.held[attempt][0] != node and any(part.node == node for part in parts):
+                self._book.out.append(Kill(*placement.held[attempt], attempt, outcome))
+
+    def expect(self, event: Expected, _now: float) -> None:
+        """So many nodes there will be at most."""
+        self._book.reach.expected = event.nodes
+        self._book.nodes_changed()
+
+    # Silence
+
+    def fall_silent(self, event: NodeSilent, now: float) -> None:
+        """Nothing is heard of a node: it gets nothing new, and what need not wait for its word starts elsewhere."""
+        placement = self._book.placement
+        node = placement.nodes.get(event.node)
+        if node is None:
+            return
+        node.stops.add(SILENT)
+        self._end_those_beside(node.name, Outcome.interrupted)
+        ends: _Ends = []
+        for lane in placement.lanes[node.name].values():
+            for attempt in [one for one in lane.attempts if self._needs_no_word(one) and one not in placement.beside]:
+                self._fence(lane, attempt)
+                tasks = self._book.jobs[attempt.job]
+                if tasks.homes.pop(attempt.position, None) is not None:
+                    self._book.ask_anew(tasks, attempt.position)
+                report = _unseen(attempt, lane.number, Outcome.interrupted, _GIVEN_UP, now)
+                self._conclude(report, node.name, now, ends)
+        self._book.graph.ended(ends)
+
+    def _needs_no_word(self, attempt: AttemptId) -> bool:
+        """Whether an attempt on a silent node is given up at once: two copies may run then."""
+        tasks = self._book.jobs[attempt.job]
+        return tasks.job.spec.on_silence is OnSilence.rerun and tasks.states[attempt.position] == TaskState.running
+
+    def _fence(self, lane: Lane, attempt: AttemptId) -> None:
+        """From now on nobody has granted an attempt. It holds its slots until the node tells that it has ended."""
+        del self._book.placement.held[attempt]
+        lane.attempts.remove(attempt)
+        lane.strangers.add(attempt)
+        lane.due = math.inf
+        self._book.placement.expect(lane)
+
+    def come_back(self, event: NodeBack, _now: float) -> None:
+        """A silent node is heard again: what was given up is told to end, and it gets work as before."""
+        book, placement = self._book, self._book.placement
+        node = placement.nodes.get(event.node)
+        if node is None or SILENT not in node.stops:
+            return
+        node.stops.discard(SILENT)
+        placement.offer(node)
+        for lane in placement.lanes[node.name].values():
+            book.out.extend(_farewell_to_strangers(lane))
+            if lane.attempts:
+                book.touched[lane] = None
 
     def _leave_node(self, node: Node) -> None:
         """The allocation of a node is about to end: nothing starts there, and what runs is told to end."""
         placement = self._book.placement
         if placement.nodes.get(node.name) is node:
-            node.leaving = True
+            node.stops.add(LEAVING)
             for lane in placement.lanes[node.name].values():
                 self._book.out.extend(_ends(lane, Outcome.preempted))
 
@@ -122,26 +194,30 @@ class Attempts:
     def end(self, event: Ended, now: float) -> None:
         """Attempts have ended, in the order in which their lanes ran them."""
         book, placement = self._book, self._book.placement
-        ends: list[tuple[JobTasks, int, int]] = []
+        ends: _Ends = []
         for report in event.reports:
             attempt = report.attempt
             place = placement.held.pop(attempt, None)
             if placement.beside and attempt in placement.beside:
                 placement.let_go(attempt)
             self._leave_lane(event.node, report.lane if place is None else place[1], attempt, now)
-            if place is None:
-                continue  # fenced, or told twice
-            tasks = book.jobs[attempt.job]
-            if report.started_at and report.outcome is _EXITED:
-                self._measure(tasks, report.ended_at - report.started_at)
-            state = self._settle(tasks, report, event.node, now)
-            if state in FINAL:
-                ends.append((tasks, attempt.position, attempt.position + 1))
-                if state is TaskState.failed:
-                    book.give_up(tasks, (0, tasks.count))
-            if tasks.unfinished:
-                book.queue.push_all(tasks)
+            if place is not None:  # else it is fenced, or told twice
+                self._conclude(report, event.node, now, ends)
         book.graph.ended(ends)
+
+    def _conclude(self, report: Report, node: str, now: float, ends: _Ends) -> None:
+        """What an attempt's end makes of its task; `ends` collects those that are final."""
+        book, attempt = self._book, report.attempt
+        tasks = book.jobs[attempt.job]
+        if report.started_at and report.outcome is _EXITED:
+            self._measure(tasks, report.ended_at - report.started_at)
+        state = self._settle(tasks, report, node, now)
+        if state in FINAL:
+            ends.append((tasks, attempt.position, attempt.position + 1))
+            if state is TaskState.failed:
+                book.give_up(tasks, (0, tasks.count))
+        if tasks.unfinished:
+            book.queue.push_all(tasks)
 
     def _measure(self, tasks: JobTasks, seconds: float) -> None:
         unknown = tasks.expected_seconds == math.inf
@@ -221,6 +297,8 @@ class Attempts:
             lane.strangers.discard(attempt)
         elif attempt in lane.attempts:
             lane.attempts.remove(attempt)
+        else:
+            return  # a part of an attempt that has ended, or told twice: the lane may be another's by now
         self._book.touched[lane] = None
 
     # Giving back
@@ -267,6 +345,17 @@ class Attempts:
             out.append(Retract(lane.node.name, lane.number, lane.waiting))
         if event.kill:  # all of them: the first may have ended, and the next begun, before this arrives
             out.extend(_ends(lane, Outcome.interrupted, hard=event.hard))
+
+
+def _unseen(attempt: AttemptId, lane: int, outcome: Outcome, reason: str, now: float) -> Report:
+    """The report of an attempt of which the node tells nothing."""
+    return Report(attempt, lane, outcome, 0, 0.0, now, 0.0, 0, reason=reason)
+
+
+def _farewell_to_strangers(lane: Lane) -> Iterable[Kill]:
+    """Tell what nobody has granted to end."""
+    strangers = sorted(lane.strangers, key=lambda attempt: (attempt.job, attempt.position))
+    return [Kill(lane.node.name, lane.number, attempt, Outcome.cancelled, hard=True) for attempt in strangers]
 
 
 def _ends(lane: Lane, outcome: Outcome, *, hard: bool = False) -> Iterable[Kill]:

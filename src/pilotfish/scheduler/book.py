@@ -19,11 +19,12 @@ from pilotfish.model.resources import Request
 from pilotfish.model.states import Outcome, TaskState, Trigger
 from pilotfish.scheduler.classes import Classes, RequestClass
 from pilotfish.scheduler.graph import Graph
+from pilotfish.scheduler.homes import HOMECOMING, Homes
 from pilotfish.scheduler.lanes import Lane
 from pilotfish.scheduler.limits import Limits
-from pilotfish.scheduler.occupancy import Node
 from pilotfish.scheduler.place import Placement
 from pilotfish.scheduler.queue import Queue
+from pilotfish.scheduler.reach import Reach
 from pilotfish.scheduler.retry import LOSSES_IN_COMPANY
 from pilotfish.scheduler.tasks import JobTasks
 from pilotfish.settings import Settings
@@ -43,7 +44,9 @@ class Book:
         self.limits = Limits()
         self.graph = Graph(self.jobs, skipped=self._skipped, released=self._released)
         self.queue = Queue(self.limits)
-        self.placement = Placement(self.jobs, self.queue, settings, epoch, started=self.graph.started)
+        self.placement = Placement(self.jobs, self.queue, settings, epoch, started=self._started)
+        self.reach = Reach()
+        self.homes = Homes(self.placement.nodes, self.reach)
         self.draining: Draining | None = None
         self.reasons: dict[tuple[int, type], str] = {}
         """By job, why tasks of it were held, or cancelled, last."""
@@ -63,9 +66,10 @@ class Book:
     def add(self, submit: Submit) -> JobTasks:
         """Take in a job; its tasks wait, but for those that are kept."""
         spec = submit.job.spec
-        tasks = JobTasks(submit.job, self.classes.of(spec.requests), self.totals, self._held_changed)
+        tasks = JobTasks(submit.job, self.class_of(spec.requests), self.totals, self._held_changed)
         self.jobs[submit.job.id] = tasks
         self.queue.lowest_priority = min(self.queue.lowest_priority, spec.priority)
+        self.homes.add(tasks)
         for kept in submit.kept:
             tasks.restore(kept.span.lo, kept.span.hi, TaskState.succeeded)
             tasks.kept += len(kept.span)
@@ -121,14 +125,32 @@ class Book:
             requests = tuple(_grown(request, factor, self._most_memory) for request in requests)
         if tasks.losses.get(position, 0) >= LOSSES_IN_COMPANY:
             requests = tuple(msgspec.structs.replace(request, exclusive=True) for request in requests)
-        tasks.ask_for(position, self.classes.of(requests))
+        tasks.ask_for(position, self.class_of(requests, self.homes.of(tasks, position, requests)))
 
-    def nodes_joined(self) -> None:
-        """Let tasks that ran out of memory ask anew, where there is a node now that has more, or none that had."""
-        most = max(node.inventory.memory for node in self.placement.nodes.values())
-        if most == self._most_memory:
-            return
-        self._most_memory = most
+    def class_of(self, requests: tuple[Request, ...], home: str | None = None) -> RequestClass:
+        """The class of those who ask for this; with `home`, on the node of that name alone."""
+        cls = self.classes.of(requests, home)
+        if not cls.reached:
+            self.queue.reach(cls, reached=self.reach.now(cls))
+        return cls
+
+    def nodes_changed(self) -> None:
+        """Nodes have come or gone, or are expected no more: queue what those here could hold, fail what none can."""
+        nodes = self.placement.nodes
+        most = max([node.inventory.memory for node in nodes.values()], default=self._most_memory)
+        if most != self._most_memory:
+            self._most_memory = most
+            self._ask_anew_for_memory()
+        for cls in self.classes:
+            self.queue.reach(cls, reached=self.reach.now(cls))
+        for tasks, position in self.homes.left(self.classes):
+            self.ask_anew(tasks, position)
+            self.queue.push(tasks.pool_of(position))
+        if not all(cls.reached or cls.home is not None or self.reach.ever(cls) for cls in self.classes):
+            self.fail_impossible(self.jobs.values())
+
+    def _ask_anew_for_memory(self) -> None:
+        """Let tasks that ran out of memory ask anew: there is a node now that has more, or none that had."""
         for tasks in self.jobs.values():
             if tasks.shortages and tasks.unfinished:
                 for position in tasks.shortages:
@@ -137,21 +159,46 @@ class Book:
                     self.queue.first(pool.cls)
                 self.queue.push_all(tasks)
 
-    def fail_impossible(self, jobs: Iterable[JobTasks], *, all_here: bool) -> None:
-        """Requests that the joined nodes could never hold fail at once; before any has joined nobody can tell.
+    def fail_impossible(self, jobs: Iterable[JobTasks]) -> None:
+        """Requests fail at once that no node could hold, neither those that are or were here nor any to come.
 
-        `all_here`: no more nodes are expected, so that those that ask for several can be judged too.
+        What only nodes could that are gone stays as it is: a later run may have such nodes again.
         """
-        nodes = list(self.placement.nodes.values())
-        verdicts: dict[object, str] = {}
-        for tasks in jobs if nodes else ():
+        verdicts: dict[RequestClass, str] = {}
+        for tasks in jobs:
             cls = tasks.pool.cls
+            if cls.reached or not tasks.unfinished:
+                continue
             if cls not in verdicts:
-                verdicts[cls] = "" if _possible(cls, nodes, all_here=all_here) else _more_than_any(cls)
+                verdicts[cls] = "" if self.reach.ever(cls) else self.reach.lack(cls)
             if verdicts[cls]:
                 for span in list(tasks.runs(0, tasks.count)):
                     if tasks.states[span.lo] in (TaskState.waiting, TaskState.ready):
                         self.finish(tasks, (span.lo, span.hi), Trigger.fail, verdicts[cls])
+
+    def settle_at_home(self, nodes: Mapping[int, Mapping[int, str]], now: float) -> None:
+        """Tasks have run on these nodes, by job and position: those that follow them wait a while for nodes to come."""
+        for job, places in nodes.items():
+            for position, node in places.items():
+                self.homes.await_node(node)
+                self.follow(job, position, position + 1, node)
+        if nodes:
+            self.at(now + HOMECOMING, self._wait_no_longer)
+
+    def _wait_no_longer(self, _now: float) -> None:
+        self.homes.await_none()
+        self.nodes_changed()
+
+    def follow(self, job: int, lo: int, hi: int, node: str) -> None:
+        """Tasks have been given to a node: those that follow them are to run there."""
+        for later, position in self.homes.follow(job, lo, hi, node):
+            self.ask_anew(later, position)
+            self.queue.push(later.pool_of(position))
+
+    def _started(self, tasks: JobTasks, lo: int, hi: int, node: str) -> None:
+        if self.homes.followed:
+            self.follow(tasks.job.id, lo, hi, node)
+        self.graph.started(tasks, lo, hi)
 
     def _skipped(self, tasks: JobTasks, lo: int, hi: int, reason: str) -> None:
         self.out.append(Finish(tasks.job.id, lo, hi, TaskState.skipped, reason))
@@ -190,6 +237,8 @@ class Book:
             2 * total for total in self.totals
         ]:
             raise InternalError("the totals are not the sums of the jobs' counts")
+        if any(cls.reached != self.reach.now(cls) for cls in self.classes):
+            raise InternalError("a class is queued that no nodes could hold, or one is not that they could")
         self.limits.check(self._used())
         self._check_nodes()
         placement = self.placement
@@ -245,19 +294,6 @@ class Book:
                 raise InternalError(f"node {name} counts {node.cores.free()} as free, its lanes leave {held[0]}")
             if min([*cores.values(), *gpus.values()], default=0) < 0:
                 raise InternalError(f"something of node {name} is held twice")
-
-
-def _possible(cls: RequestClass, nodes: Iterable[Node], *, all_here: bool) -> bool:
-    """Whether the nodes could hold a task of the class, if nothing ran on them."""
-    for need in cls.needs:
-        able = sum(not node.inventory.lacks(need.request) for node in nodes)
-        if able >= (need.nodes if all_here else 1):
-            return True
-    return False
-
-
-def _more_than_any(cls: RequestClass) -> str:
-    return f"asks for {' or '.join(str(need.request) for need in cls.needs)}, more than any node has"
 
 
 def _grown(request: Request, factor: float, most: int) -> Request:

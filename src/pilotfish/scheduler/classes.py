@@ -5,6 +5,7 @@ What belongs here: what is known of a class whatever job its tasks are of. What 
 
 import math
 from collections import deque
+from collections.abc import Iterator
 
 from pilotfish.model.resources import Request
 from pilotfish.scheduler.fit import Need
@@ -53,12 +54,24 @@ class Durations:
 class RequestClass:
     """What its tasks ask for: one request, or alternatives."""
 
-    __slots__ = ("durations", "least_cores", "needs", "plain", "refused_window", "shortest", "simple")
+    __slots__ = (
+        "durations",
+        "home",
+        "least_cores",
+        "needs",
+        "plain",
+        "reached",
+        "refused_window",
+        "shortest",
+        "simple",
+    )
 
-    def __init__(self, requests: tuple[Request, ...]) -> None:
-        """Of these requests, best first."""
-        self.needs = tuple(map(Need, requests))
-        self.simple = len(requests) == 1 and requests[0].nodes == 1 and requests[0].most_cores is None
+    def __init__(self, requests: tuple[Request, ...], home: str | None = None) -> None:
+        """Of these requests, best first; with `home`, on the node of that name alone."""
+        self.home = home
+        self.needs = tuple([Need(request, home) for request in requests])
+        first, *others = requests
+        self.simple = not (others or first.nodes > 1 or first.most_cores is not None or first.spread)
         """Whether whatever slots its tasks get are as good as any others that they could get."""
         self.plain = all(need.plain for need in self.needs)
         """Whether counting cores and memory tells if its tasks fit."""
@@ -70,6 +83,8 @@ class RequestClass:
         """Seconds that no task which was ever queued is expected to beat."""
         self.refused_window = -1.0
         """Seconds before a reservation that were too short for every one that is queued."""
+        self.reached = False
+        """Whether the nodes that are here could hold its tasks, if nothing ran on them; else these are not queued."""
 
 
 class Classes:
@@ -77,11 +92,15 @@ class Classes:
 
     def __init__(self) -> None:
         """None yet."""
-        self._known: dict[tuple[Request, ...], RequestClass] = {}
+        self._known: dict[tuple[tuple[Request, ...], str | None], RequestClass] = {}
 
-    def of(self, requests: tuple[Request, ...]) -> RequestClass:
-        """The one class of those who ask for this."""
-        found = self._known.get(requests)
+    def __iter__(self) -> Iterator[RequestClass]:
+        """All of them, as they came."""
+        return iter(self._known.values())
+
+    def of(self, requests: tuple[Request, ...], home: str | None = None) -> RequestClass:
+        """The one class of those who ask for this; with `home`, on the node of that name alone."""
+        found = self._known.get((requests, home))
         if found is None:
-            found = self._known[requests] = RequestClass(requests)
+            found = self._known[requests, home] = RequestClass(requests, home)
         return found

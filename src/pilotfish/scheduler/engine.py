@@ -9,17 +9,21 @@ from typing import Any
 
 from pilotfish.model.attempts import AttemptId
 from pilotfish.model.events import (
+    Backlog,
     Cancelled,
     Command,
     Draining,
     Ended,
     Event,
+    Expected,
     Explanation,
     Grown,
     Held,
     Limited,
+    NodeBack,
     NodeJoined,
     NodeLost,
+    NodeSilent,
     Restored,
     Returned,
     Revived,
@@ -67,8 +71,11 @@ class Scheduler:
             Cancelled: submissions.cancel,
             Held: submissions.hold,
             Limited: submissions.limit,
+            Expected: attempts.expect,
             NodeJoined: attempts.join,
             NodeLost: attempts.lose,
+            NodeSilent: attempts.fall_silent,
+            NodeBack: attempts.come_back,
             Ended: attempts.end,
             Returned: attempts.take_back,
             Draining: attempts.drain,
@@ -146,6 +153,15 @@ class Scheduler:
         jobs = self._book.jobs.values()
         return any(tasks.delayed or self._book.graph.is_gated(tasks) for tasks in jobs)
 
+    @property
+    def stranded(self) -> bool:
+        """Whether nothing can start any more of what is left: no node could hold it that is here or may still come."""
+        if self.running or self.waits_for_time:
+            return False
+        book = self._book
+        left = [pool for tasks in book.jobs.values() for pool in tasks.pools() if pool.size]
+        return bool(left) and not any(book.reach.still(pool.cls) for pool in left)
+
     def state(self, job: int, position: int) -> TaskState:
         """The state of one task."""
         return self._book.jobs[job].state(position)
@@ -192,6 +208,12 @@ class Scheduler:
         from pilotfish.scheduler.explain import explain  # most runs are asked nothing
 
         return explain(self._book, self._book.jobs[job], position, now)
+
+    def backlog(self) -> Backlog:
+        """What is still to be done, and what each node has of it."""
+        from pilotfish.scheduler.backlog import backlog  # asked by who could bring more nodes, if anybody does
+
+        return backlog(self._book)
 
     def check(self) -> None:
         """Raise InternalError where an invariant does not hold."""

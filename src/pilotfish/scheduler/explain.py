@@ -9,6 +9,7 @@ from pilotfish.model.quantities import format_seconds
 from pilotfish.model.states import FINAL, TaskState
 from pilotfish.scheduler.book import Book
 from pilotfish.scheduler.fit import fits, refusal
+from pilotfish.scheduler.occupancy import SILENT
 from pilotfish.scheduler.tasks import JobTasks, Pool
 
 __all__ = ["explain"]
@@ -44,7 +45,8 @@ def _where(book: Book, tasks: JobTasks, position: int) -> Explanation:
             others = [part.node for part in placement.beside.get(attempt, ())]
             nodes = f"nodes {', '.join([node, *others])}" if others else f"node {node}"
             told = "is told to end" if tasks.state(position) is TaskState.stopping else "runs"
-            return Explanation(f"{told} on {nodes} in lane {place}")
+            silent = "; " + SILENT.format(node) if SILENT in placement.nodes[node].stops else ""
+            return Explanation(f"{told} on {nodes} in lane {place}{silent}")
     return Explanation("runs")
 
 
@@ -66,9 +68,8 @@ def _what_it_waits_for(book: Book, tasks: JobTasks, position: int, now: float) -
 
 def _why_not_started(book: Book, tasks: JobTasks, position: int, now: float) -> Explanation:
     placement, spec, pool = book.placement, tasks.job.spec, tasks.pool_of(position)
-    if book.draining is not None or not placement.nodes:
-        why = "the manager is stopping and starts nothing" if book.draining is not None else "no node has joined yet"
-        return Explanation(f"could start, but {why}")
+    if book.draining is not None or not pool.cls.reached:
+        return Explanation(_out_of_reach(book, pool, position))
     if not book.queue.room(pool):
         name = book.limits.lacking(spec.uses)
         if name is None:
@@ -77,6 +78,8 @@ def _why_not_started(book: Book, tasks: JobTasks, position: int, now: float) -> 
         return Explanation(f"needs {spec.uses[name]} of the limit {name}, of which {free} of {most} is free")
     kept = placement.reservation
     lack = _lack(book, pool)
+    if lack and pool.cls.home is not None:
+        lack += f", where {_followed(book, tasks, position)} ran"
     first = tasks.next_startable(pool, 0, tasks.count)
     if lack and first is not None and first != position:
         return Explanation(f"{lack}; {task_name(tasks.job, first)} comes first")
@@ -88,9 +91,29 @@ def _why_not_started(book: Book, tasks: JobTasks, position: int, now: float) -> 
     return Explanation(lack or _in_the_way(book, pool, now))
 
 
+def _out_of_reach(book: Book, pool: Pool, position: int) -> str:
+    """Why it could not start even if nothing ran, and what is waited for."""
+    if book.draining is not None or not book.placement.nodes:
+        why = "the manager is stopping and starts nothing" if book.draining is not None else "no node has joined yet"
+        return f"could start, but {why}"
+    if pool.cls.home is not None:
+        return f"waits for node {pool.cls.home} to come back, because {_followed(book, pool.tasks, position)} ran there"
+    lack, more = book.reach.lack(pool.cls), book.reach.to_come
+    if not book.reach.still(pool.cls):
+        return f"{lack}, and no more will come: it is left for a later run"
+    if more == math.inf:
+        return f"{lack}; others may come"
+    return f"{lack}; {more} more {'is' if more == 1 else 'are'} expected"
+
+
+def _followed(book: Book, tasks: JobTasks, position: int) -> str:
+    """The task that it follows to a node."""
+    return task_name(book.jobs[tasks.job.depends_on[tasks.job.spec.followed or 0]].job, position)
+
+
 def _lack(book: Book, pool: Pool) -> str:
     """Why it fits nowhere; empty where it does."""
-    nodes = list(book.placement.nodes.values())
+    nodes = [node for node in book.placement.nodes.values() if pool.cls.home in (None, node.name)]
     said = []
     for need in pool.cls.needs:
         refusals = [refusal(need, node) for node in nodes]

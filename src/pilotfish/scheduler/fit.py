@@ -18,12 +18,13 @@ _MOST_LANES = 1000
 class Need:
     """A request as a pass looks at it very many times: in whole numbers, with the rare parts aside."""
 
-    __slots__ = ("core_part", "exclusive", "gpu_part", "gpus", "labels", "memory", "most_cores", "nodes", "plain",
-                 "request", "resources", "whole")  # fmt: skip
+    __slots__ = ("core_part", "exclusive", "gpu_part", "gpus", "home", "labels", "memory", "most_cores", "nodes",
+                 "plain", "request", "resources", "spread", "whole")  # fmt: skip
 
-    def __init__(self, request: Request) -> None:
-        """Of this request."""
+    def __init__(self, request: Request, home: str | None = None) -> None:
+        """Of this request; with `home`, on the node of that name alone."""
         self.request = request
+        self.home = home
         self.whole, self.core_part = _split(request.cores)
         self.most_cores = self.whole if request.most_cores is None else request.most_cores // ONE
         """Whole cores that it takes where they are free."""
@@ -31,9 +32,11 @@ class Need:
         self.memory = request.memory or 0
         self.nodes = request.nodes
         self.exclusive = request.exclusive
+        self.spread = request.spread
         self.resources = request.resources
         self.labels = frozenset(request.labels)
-        self.plain = not (request.gpus or request.exclusive or request.resources or request.labels or self.core_part)
+        rare = request.gpus or request.exclusive or request.resources or request.labels or self.core_part
+        self.plain = not rare and home is None
 
 
 def _split(amount: int) -> tuple[int, int]:
@@ -43,14 +46,15 @@ def _split(amount: int) -> tuple[int, int]:
 
 def fits(need: Need, node: Node) -> bool:
     """Whether there is room on the node now."""
-    if need.whole > node.cores.whole or need.memory > node.free_memory or node.closed or node.leaving:
+    if need.whole > node.cores.whole or need.memory > node.free_memory or node.closed or node.stops:
         return False
     if node.lanes >= _MOST_LANES:
         return False
     if need.plain:
         return True
     return (
-        need.core_part <= node.cores.most_of_one()
+        (need.home is None or need.home == node.name)
+        and need.core_part <= node.cores.most_of_one()
         and need.gpus <= node.gpus.whole
         and need.gpu_part <= node.gpus.most_of_one()
         and need.labels <= node.labels
@@ -98,8 +102,7 @@ def refusal(need: Need, node: Node) -> str:
 def _refusals_of_all(need: Need, node: Node) -> Iterator[str]:
     """Why hardly anything may start on the node."""
     name = node.name
-    if node.leaving:
-        yield f"the allocation of {name} is about to end"
+    yield from (why.format(name) for why in sorted(node.stops))
     if node.closed:
         yield f"{name} belongs to one task alone for now"
     if need.exclusive and node.lanes:

@@ -65,6 +65,8 @@ class Lane:
 def could_use(cls: RequestClass, lane: Lane) -> bool:
     """Whether a task of the class would fit on the lane's node, were the lane closed."""
     node, slots = lane.node, lane.slots
+    if cls.home is not None and cls.home != node.name:
+        return False
     if not lane.holds:
         return any(fits(need, node) for need in cls.needs)
     if slots.amount >= ONE and cls.plain:  # the usual case: counting is enough

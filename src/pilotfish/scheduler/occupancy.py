@@ -8,7 +8,12 @@ from pilotfish.errors import InternalError
 from pilotfish.model.quantities import ONE
 from pilotfish.model.resources import Inventory, Slots
 
-__all__ = ["Node", "Units"]
+__all__ = ["LEAVING", "SILENT", "Node", "Units"]
+
+LEAVING = "the allocation of {} is about to end"
+"""Why nothing starts on a node of that name any more."""
+SILENT = "nothing has been heard of {} for a while"
+"""Likewise, until it is heard again."""
 
 _Id = TypeVar("_Id", bound=Hashable)
 
@@ -152,8 +157,8 @@ class Node:
         """How many are open, also those that hold nothing."""
         self.closed = False
         """Whether somebody has the node for itself."""
-        self.leaving = False
-        """Whether its allocation ends so soon that nothing starts any more."""
+        self.stops: set[str] = set()
+        """Why nothing starts there, of :data:`LEAVING` and :data:`SILENT`; mostly nothing."""
 
     def near(self, gpu: str) -> int | None:
         """The memory domain of a GPU, as cores count them; None: not known."""

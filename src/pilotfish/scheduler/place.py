@@ -22,11 +22,11 @@ from pilotfish.model.resources import Slots
 from pilotfish.model.states import Trigger
 from pilotfish.scheduler.classes import RequestClass
 from pilotfish.scheduler.fit import Need, fits, slots_for
+from pilotfish.scheduler.holdings import Holdings
 from pilotfish.scheduler.lanes import Lane, could_use, depth
 from pilotfish.scheduler.occupancy import Node
 from pilotfish.scheduler.queue import Queue
 from pilotfish.scheduler.reservation import Reservation, earliest, only_place
-from pilotfish.scheduler.rooms import Rooms
 from pilotfish.scheduler.tasks import Entry, JobTasks, Pool
 from pilotfish.settings import Settings
 
@@ -42,8 +42,8 @@ _Candidate: TypeAlias = tuple[Entry, Iterator[Entry] | None]
 """A pool's entry, and those of its class that stand behind it, where they have been asked for."""
 
 
-class Placement:
-    """Nodes and their lanes, and the decisions over them."""
+class Placement(Holdings):
+    """The decisions over nodes and their lanes."""
 
     def __init__(
         self,
@@ -52,26 +52,12 @@ class Placement:
         settings: Settings,
         epoch: int,
         *,
-        started: Callable[[JobTasks, int, int], None],
+        started: Callable[[JobTasks, int, int, str], None],
     ) -> None:
-        """Begin without nodes; `started` is told of spans of tasks that were granted."""
+        """Begin without nodes; `started` is told of spans of tasks that were granted, and to which node."""
+        super().__init__()
         self._jobs, self._queue, self._settings, self._epoch = jobs, queue, settings, epoch
         self._started = started
-        self.nodes: dict[str, Node] = {}
-        self.rooms = Rooms()
-        self.lanes: dict[str, dict[int, Lane]] = {}
-        """By node and number: the open ones."""
-        self.held: dict[AttemptId, tuple[str, int]] = {}
-        """By granted attempt: the name of the node, which may be absent, and the number of the lane."""
-        self.beside: dict[AttemptId, tuple[Part, ...]] = {}
-        """Of attempts on several nodes: what they hold on the others."""
-        self.loose: dict[AttemptId, list[Lane]] = {}
-        """Those parts, where the node of the attempt itself is absent."""
-        self.by_class: dict[RequestClass, dict[Lane, None]] = {}
-        self._grown: dict[Node, None] = {}
-        """Nodes on which room has appeared that not everybody has been offered yet."""
-        self._hungry: dict[RequestClass, dict[Lane, None]] = {}
-        """Lanes that would have taken more, had anything of their class been ready."""
         self._out: list[Command] = []
         self._newest: dict[Lane, tuple[int, Grant]] = {}
         """By lane its newest grant of this pass, and where that stands in `_out`."""
@@ -79,8 +65,6 @@ class Placement:
         """By pool, how many of its tasks each lane of its class may get in this pass."""
         self.time = 0.0
         """Of the present pass."""
-        self.idle = False
-        """Whether room has appeared that nobody has used."""
         self.reservation: Reservation | None = None
         self.reserved_for: RequestClass | None = None
         self.some_wait = False
@@ -95,7 +79,7 @@ class Placement:
             start: whether anything may start.
 
         """
-        self._out, self._newest, self._shares, self.time, self.idle = [], {}, {}, now, False
+        self._out, self._newest, self._shares, self.time = [], {}, {}, now
         low = {lane: None for lane in touched if self.lanes.get(lane.node.name, {}).get(lane.number) is lane}
         for lane in low:
             self.some_wait = self.some_wait or len(lane.attempts) > 1
@@ -105,7 +89,7 @@ class Placement:
             fresh, self._queue.fresh = self._queue.fresh, {}
             self._open_lanes(fresh, low)
             for cls in fresh:
-                low.update(self._hungry.pop(cls, {}))
+                low.update(self.hungry.pop(cls, {}))
             for lane in low:
                 if lane.attempts and lane.cls is not None:
                     self._fill(lane, lane.cls)
@@ -119,7 +103,7 @@ class Placement:
             for one in (lane, *lane.beside):
                 one.holds = False
                 one.node.give(one.slots)
-                self._grow(one.node)
+                self.offer(one.node)
         for lane in empty:
             pool = self._next_for(lane) if start else None
             if pool is not None and fits(pool.cls.needs[0], lane.node):
@@ -128,7 +112,7 @@ class Placement:
                 self.rooms.update(lane.node)
                 self._grant(pool, lane, 1)
             else:
-                self._forget(lane)
+                self.forget(lane)
                 self.idle = True
                 for one in (lane, *lane.beside):
                     self._out.append(CloseLane(one.node.name, one.number))
@@ -171,9 +155,9 @@ class Placement:
         if head is not None:
             hopeful = self._has_room(fresh)
             self._reserve(head, look=hopeful)
-            if hopeful and (self._grown or fresh):
+            if hopeful and (self.grown or fresh):
                 self._backfill(head, fresh, low, passed=passed)
-        self._grown = {}
+        self.grown = {}
 
     def _has_room(self, fresh: Collection[RequestClass]) -> bool:
         """Whether, wherever there is something new to offer, enough whole cores are free for any request at all."""
@@ -182,7 +166,7 @@ class Placement:
             if len(self.rooms) > _FEW:
                 return True
         else:
-            nodes = self._grown if self.reservation is None else (*self._grown, *self.reservation.nodes)
+            nodes = self.grown if self.reservation is None else (*self.grown, *self.reservation.nodes)
         least = self._queue.least_cores
         return any(node.cores.whole >= least for node in nodes)
 
@@ -190,7 +174,7 @@ class Placement:
         """Start tasks until one does not fit: that one, and whether there was room and it would have ended too late."""
         while (head := self._queue.head()) is not None:
             anywhere = head.cls in fresh or head.cls in self._queue.fresh
-            places, passed = self._places(head, None if anywhere else self._grown, free=True)
+            places, passed = self._places(head, None if anywhere else self.grown, free=True)
             if places is None:
                 return head, passed
             self._open(head, places, low)
@@ -203,12 +187,12 @@ class Placement:
         """
         queue = self._queue
         passed_over = {head}
-        nodes = self._grown if not fresh else self.rooms if len(self.rooms) <= _FEW else None
+        nodes = self.grown if not fresh else self.rooms if len(self.rooms) <= _FEW else None
         candidates: list[_Candidate] = [
             (entry, None)
             for entry in self._worth_a_try(nodes)
             if ((cls := entry[-1].cls) is not head.cls or passed)
-            and (cls in fresh or any(need.nodes > 1 or fits(need, node) for need in cls.needs for node in self._grown))
+            and (cls in fresh or any(need.nodes > 1 or fits(need, node) for need in cls.needs for node in self.grown))
         ]
         while candidates and len(passed_over) <= _LOOKS:
             (*_, pool), rest = heapq.heappop(candidates)
@@ -217,7 +201,7 @@ class Placement:
                 self._line_up(cls, candidates)
                 continue
             if pool not in passed_over:
-                places, passed = self._places(pool, None if cls in fresh else self._grown, free=False)
+                places, passed = self._places(pool, None if cls in fresh else self.grown, free=False)
                 if places is not None:
                     self._open(pool, places, low)
                     self._line_up(cls, candidates)
@@ -280,7 +264,7 @@ class Placement:
         refused = False
         for need in pool.cls.needs:
             found: _Places = []
-            for node in self.rooms.tightest_first(need) if among is None or need.nodes > 1 else among:
+            for node in self._candidates(need, among):
                 if not fits(need, node):
                     continue
                 slots = self._admitted(pool, need, node, free=free)
@@ -291,6 +275,14 @@ class Placement:
                 if len(found) == need.nodes:
                     return found, refused
         return None, refused
+
+    def _candidates(self, need: Need, among: Iterable[Node] | None) -> Iterable[Node]:
+        """Nodes that may have room for a request, in the order in which they are to be tried."""
+        if need.home is not None:
+            return [self.nodes[need.home]]
+        if need.spread:
+            return self.rooms.emptiest_first(need)
+        return self.rooms.tightest_first(need) if among is None or need.nodes > 1 else among
 
     def _admitted(self, pool: Pool, need: Need, node: Node, *, free: bool) -> Slots | None:
         """The slots that a request which fits may have; None where it would be in the way or end too late."""
@@ -326,7 +318,7 @@ class Placement:
         kept = self.reservation
         if kept is None or head is None or self.reserved_for is not head.cls:
             return False
-        return all(self.nodes.get(node.name) is node and not node.leaving for node in kept.nodes)
+        return all(self.nodes.get(node.name) is node and not node.stops for node in kept.nodes)
 
     def _reserve(self, head: Pool, *, look: bool) -> None:
         """Keep room for the first that does not fit, and stay there as long as it is of the same class.
@@ -339,8 +331,8 @@ class Placement:
             if look:
                 kept.look()
             if kept.at > before:  # some that would have been in the way before are not now
-                self._grown.update(dict.fromkeys(kept.nodes))
-            if kept.need.nodes == 1 or not self._grown:
+                self.grown.update(dict.fromkeys(kept.nodes))
+            if kept.need.nodes == 1 or not self.grown:
                 return
             self._keep_no_longer()  # one that has come free now may do as well as one that is kept
         only = only_place(head.cls.needs, self.rooms)
@@ -349,8 +341,11 @@ class Placement:
             self.reservation, self.reserved_for = Reservation(head.cls.needs[0], lanes, self.time), head.cls
             return
         seconds = head.tasks.expected_seconds
-        places = (self.rooms, self.lanes, self.time)
-        found = [(need, *earliest(need, seconds, *places, few=_FEW)) for need in head.cls.needs]
+        home = head.cls.home
+        found = []
+        for need in head.cls.needs:
+            nodes = self.rooms.widest_first() if home is None else [self.nodes[home]]
+            found.append((need, *earliest(need, seconds, nodes, self.lanes, self.time, few=_FEW)))
         best = min((one for one in found if one[1]), key=lambda one: max(wait.at for wait in one[2]), default=None)
         if best is not None:
             lanes = {node: self.lanes[node.name] for node in best[1]}
@@ -361,7 +356,7 @@ class Placement:
         kept, self.reservation, self.reserved_for = self.reservation, None, None
         for node in kept.nodes if kept is not None else ():
             if self.nodes.get(node.name) is node:
-                self._grown[node] = None
+                self.grown[node] = None
 
     # What a lane holds
 
@@ -377,13 +372,13 @@ class Placement:
 
     def _fill(self, lane: Lane, cls: RequestClass) -> None:
         """Let tasks wait in a lane that runs low."""
-        if self._must_yield(lane):
+        if self._must_yield(lane) or lane.node.stops:
             return  # the lane closes when it has ended what it holds
         ahead = self._jobs[lane.attempts[0].job].typical_seconds
         while cls.simple and depth(ahead, self._settings):  # short ones must not wait behind a long one
             pool = self._queue.first(cls)
             if pool is None:
-                self._hungry.setdefault(cls, {})[lane] = None
+                self.hungry.setdefault(cls, {})[lane] = None
                 return
             wanted = self._wanted(lane, pool)
             if not wanted or self._next_for(lane, waiting=wanted) is None:
@@ -429,7 +424,7 @@ class Placement:
             if parts:  # of one task alone
                 self.beside[attempt] = parts
             self._say(lane, Grant(*place, lane.slots, job, lo, hi, number, epoch, parts))
-            self._started(tasks, lo, hi)
+            self._started(tasks, lo, hi, place[0])
         self.some_wait = self.some_wait or len(lane.attempts) > 1
         self.expect(lane)
         self._queue.first(pool.cls)
@@ -463,69 +458,3 @@ class Placement:
             at = len(self._out)
             self._out.append(grant)
         self._newest[lane] = (at, grant)
-
-    # Nodes
-
-    def join(self, node: Node) -> None:
-        """Take in a node, in the place of what was known under its name."""
-        self.drop(node.name)
-        self.nodes[node.name], self.lanes[node.name] = node, {}
-        self._grow(node)
-        self.idle = True
-
-    def open(self, node: Node, slots: Slots, cls: RequestClass | None, number: int | None = None) -> Lane:
-        """Open a lane; by default under the lowest number that is free on the node."""
-        by_number = self.lanes[node.name]
-        if number is None:
-            number = len(by_number)
-            if number in by_number:
-                number = next(n for n in range(number) if n not in by_number)
-        lane = by_number[number] = Lane(node, number, slots, cls)
-        if cls is not None:
-            self.by_class.setdefault(cls, {})[lane] = None
-        node.take(slots)
-        self.rooms.update(node)
-        return lane
-
-    def _grow(self, node: Node) -> None:
-        self._grown[node] = None
-        self.rooms.update(node)
-
-    def drop(self, name: str) -> None:
-        """Forget a node and its lanes; what they held is the caller's to settle."""
-        for lane in list(self.lanes.get(name, {}).values()):
-            if lane.beside and lane.attempts:  # they are held until somebody tells what has become of the attempt
-                self.loose[lane.attempts[0]], lane.beside = list(lane.beside), ()
-            self._forget(lane)
-        self.lanes.pop(name, None)
-        node = self.nodes.pop(name, None)
-        if node is not None:
-            self.rooms.remove(node)
-            self._grown.pop(node, None)
-            for lane in self.all_lanes() if self.beside else ():
-                lane.beside = tuple(one for one in lane.beside if one.node is not node)
-
-    def let_go(self, attempt: AttemptId) -> None:
-        """An attempt on several nodes is over: what it held on those that are here without its own is free."""
-        self.beside.pop(attempt, None)
-        for lane in self.loose.pop(attempt, ()):
-            if self.nodes.get(lane.node.name) is lane.node:
-                lane.node.give(lane.slots)
-                self._grow(lane.node)
-                self._forget(lane)
-
-    def _forget(self, lane: Lane) -> None:
-        self.lanes.get(lane.node.name, {}).pop(lane.number, None)
-        if lane.cls is not None:
-            of_class = self.by_class[lane.cls]
-            del of_class[lane]
-            if not of_class:
-                del self.by_class[lane.cls]
-            self._hungry.get(lane.cls, {}).pop(lane, None)
-        for other in lane.beside:
-            self._forget(other)
-
-    def all_lanes(self) -> Iterator[Lane]:
-        """The open lanes of all nodes."""
-        for by_number in self.lanes.values():
-            yield from by_number.values()

@@ -38,6 +38,8 @@ class Queue:
         """By named limit: those of the groups that use it."""
         self._aside: dict[Pool, Entry] = {}
         """The pools in them; entries that are not these are out of date."""
+        self._parked: dict[RequestClass, dict[Pool, None]] = {}
+        """Pools of classes that no nodes which are here could hold."""
         self.order: list[Entry] = []
         """Ascending: the first entry of each class. Kept, because most events change the first of one class only."""
         self._heads: dict[RequestClass, Entry] = {}
@@ -76,8 +78,12 @@ class Queue:
 
     def push_all(self, tasks: JobTasks) -> None:
         """Queue what a job has to queue."""
-        for pool in tasks.pools():
-            self.push(pool)
+        if tasks.pool.unlimited:  # it has left the queue only where it was empty
+            while tasks.entered:
+                self.push(tasks.entered.popitem()[0])
+        else:
+            for pool in tasks.pools():
+                self.push(pool)
 
     def rank_changed(self, tasks: JobTasks) -> None:
         """Let a job, where it is queued or set aside, stand where its rank now puts it."""
@@ -112,8 +118,26 @@ class Queue:
         """There are other limits now."""
         self.given_back(dict.fromkeys(list(self._groups), 1))
 
+    def reach(self, cls: RequestClass, *, reached: bool) -> None:
+        """Nodes that could hold tasks of the class are here now, or are no more: queue its pools, or park them."""
+        if cls.reached == reached:
+            return
+        cls.reached = reached
+        if reached:
+            for pool in self._parked.pop(cls, ()):
+                self.push(pool)
+        else:
+            for *_, pool in self._heaps.get(cls, ()):
+                pool.entry = None
+                self._parked.setdefault(cls, {})[pool] = None
+            self.first(cls)
+            self.fresh.pop(cls, None)
+
     def _insert(self, pool: Pool) -> None:
         cls = pool.cls
+        if not cls.reached:
+            self._parked.setdefault(cls, {})[pool] = None
+            return
         entry = pool.entry = self.entry(pool)
         self.fresh[cls] = None
         cls.refused_window = -1.0

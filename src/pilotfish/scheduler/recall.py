@@ -34,6 +34,7 @@ class Recall:
                 yield from self._less_urgent_than(cls)
             if self._placement.idle:
                 yield from self._shares()
+        self._placement.idle = False
 
     def _less_urgent_than(self, cls: RequestClass) -> Iterator[Retract]:
         """Ask back what waits in lanes and is less urgent than a job that must wait."""
@@ -41,7 +42,7 @@ class Recall:
         if first is None or first.tasks.job.spec.priority == self._queue.lowest_priority:
             return
         for lane in self._placement.all_lanes():
-            if lane.recalled or len(lane.attempts) < 2:
+            if not _may_be_asked(lane):
                 continue
             later = tuple(one for one in lane.waiting if self._priority(one) < first.tasks.job.spec.priority)
             if later:
@@ -50,7 +51,7 @@ class Recall:
     def _shares(self) -> Iterator[Retract]:
         """Ask back half of what waits in the longest lane of a class of which nothing is ready, where room is idle."""
         for cls, lanes in self._placement.by_class.items():
-            asked = [lane for lane in lanes if not lane.recalled and len(lane.attempts) > 1]
+            asked = [lane for lane in lanes if _may_be_asked(lane)]
             if not asked or self._queue.first(cls) is not None or not self._has_room(cls):
                 continue
             lane = max(asked, key=lambda lane: len(lane.attempts))
@@ -70,7 +71,7 @@ class Recall:
         """Ask back what waits behind an attempt that runs much longer than its like."""
         self._placement.some_wait = False
         for lane in self._placement.all_lanes():
-            if lane.recalled or len(lane.attempts) < 2:
+            if not _may_be_asked(lane):
                 continue
             self._placement.some_wait = True
             if now >= lane.since + patience(self._jobs[lane.attempts[0].job].typical_seconds):
@@ -82,3 +83,8 @@ class Recall:
 
     def _priority(self, attempt: AttemptId) -> int:
         return self._jobs[attempt.job].job.spec.priority
+
+
+def _may_be_asked(lane: Lane) -> bool:
+    """Whether something waits in a lane that was not asked back, on a node that would hear of it."""
+    return len(lane.attempts) > 1 and not lane.recalled and not lane.node.stops

@@ -221,13 +221,13 @@ def only_place(needs: Sequence[Need], rooms: Rooms) -> Node | None:
     if len(rooms) != 1 or len(needs) > 1:
         return None
     need, node = needs[0], next(iter(rooms))
-    if need.nodes > 1 or node.leaving or node.inventory.ends_at is not None:
+    if need.nodes > 1 or node.stops or node.inventory.ends_at is not None:
         return None
     return node if node.inventory.lacks(need.request) is None else None
 
 
 def earliest(
-    need: Need, seconds: float, rooms: Rooms, lanes: Mapping[str, dict[int, Lane]], now: float, *, few: int
+    need: Need, seconds: float, nodes: Iterable[Node], lanes: Mapping[str, dict[int, Lane]], now: float, *, few: int
 ) -> tuple[list[Node], list[Wait]]:
     """Where a request could probably start the earliest, and the wait for it on each of these nodes; or nowhere.
 
@@ -236,7 +236,7 @@ def earliest(
     Args:
         need: the request.
         seconds: that it probably takes.
-        rooms: all nodes.
+        nodes: where it may run, the widest first.
         lanes: by node and number.
         now: the time.
         few: of the widest nodes so many are looked at, or twice as many as it asks for.
@@ -244,8 +244,8 @@ def earliest(
     """
     waits: list[tuple[float, int, Node, Wait]] = []
     most = max(few, 2 * need.nodes)
-    for node in rooms.widest_first():
-        if node.inventory.lacks(need.request) is None and not node.leaving:
+    for node in nodes:
+        if node.inventory.lacks(need.request) is None and not node.stops:
             wait = _wait_for(need, node, lanes[node.name].values(), now)
             end = node.inventory.ends_at
             if end is None or seconds == math.inf or wait.at + seconds <= end:

@@ -4,11 +4,14 @@ What belongs here: finding nodes. What must not: whether a request fits.
 """
 
 from collections.abc import Iterator
+from operator import attrgetter
 
 from pilotfish.scheduler.fit import Need
 from pilotfish.scheduler.occupancy import Node
 
 __all__ = ["Rooms"]
+
+_lanes = attrgetter("lanes")
 
 
 class Rooms:
@@ -59,6 +62,12 @@ class Rooms:
         for levels in self._levels:
             for level in levels[need.whole :]:
                 yield from level
+
+    def emptiest_first(self, need: Need) -> Iterator[Node]:
+        """The same nodes, those with the most whole free cores first, of equal ones those with the fewest lanes."""
+        for levels in self._levels:
+            for level in reversed(levels[need.whole :]):
+                yield from sorted(level, key=_lanes)
 
     def widest_first(self) -> Iterator[Node]:
         """All nodes, those with the most whole free cores first."""

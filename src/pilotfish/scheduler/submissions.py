@@ -13,7 +13,10 @@ from pilotfish.model.states import FINAL, TaskState, Trigger
 from pilotfish.scheduler.book import Book
 from pilotfish.scheduler.tasks import JobTasks
 
-__all__ = ["Submissions"]
+__all__ = ["HELD_BY_FILE", "Submissions"]
+
+HELD_BY_FILE = "hold: true in its job file"
+"""Why tasks are held whose job says so."""
 
 
 class Submissions:
@@ -31,6 +34,7 @@ class Submissions:
         for job, durations in snapshot.durations.items():
             for seconds in durations:
                 book.jobs[job].measured(seconds)
+        book.settle_at_home(snapshot.nodes, now)
         for record in snapshot.tasks:
             self._restore_task(record)
         for finish in snapshot.finishes:
@@ -60,10 +64,14 @@ class Submissions:
     def _restore_grant(self, grant: Grant) -> None:
         tasks, placement = self._book.jobs[grant.job], self._book.placement
         tasks.restore(grant.lo, grant.hi, TaskState.running)
+        if self._book.homes.followed:
+            self._book.homes.await_node(grant.node)
+            self._book.follow(grant.job, grant.lo, grant.hi, grant.node)
         for position in range(grant.lo, grant.hi):
             tasks.numbers[position] = grant.number
             attempt = AttemptId(grant.job, position, grant.number, grant.epoch)
             placement.held[attempt] = (grant.node, grant.lane)
+            placement.absent.setdefault(grant.node, []).append(attempt)
             if grant.beside:
                 placement.beside[attempt] = grant.beside
 
@@ -71,14 +79,18 @@ class Submissions:
         """Take in jobs that come together."""
         book = self._book
         added = [book.add(submit) for submit in event.submits]
+        book.settle_at_home(event.nodes, now)
         for tasks in book.graph.add(added, gated=self._gated(added, now)):
             book.queue.rank_changed(tasks)
+        for tasks in added:
+            if tasks.job.spec.hold:
+                book.hold(tasks, (0, tasks.count), held=True, reason=HELD_BY_FILE)
         for submit in event.submits:
             if submit.replaces in book.jobs:
                 replaced = book.jobs[submit.replaces]
                 book.cancel(replaced, (0, replaced.count), "replaced")
         book.graph.settle(added)
-        book.fail_impossible(added, all_here=True)
+        book.fail_impossible(added)
 
     def grow(self, event: Grown, _now: float) -> None:
         """Take in calls that are added to a job."""
@@ -87,7 +99,7 @@ class Submissions:
         added = tasks.grow(len(event.calls))
         book.out.append(Grow(event.job, added.lo, event.calls))
         book.graph.grown(tasks, added)
-        book.fail_impossible([tasks], all_here=True)
+        book.fail_impossible([tasks])
         book.give_up(tasks, (added.lo, added.hi))
 
     def _gated(self, jobs: Iterable[JobTasks], now: float) -> set[int]:
@@ -117,7 +129,7 @@ class Submissions:
                     book.ask_anew(tasks, position)
         book.graph.reopened(tasks)
         book.graph.settle([tasks])
-        book.fail_impossible([tasks], all_here=True)
+        book.fail_impossible([tasks])
 
     def cancel(self, event: Cancelled, _now: float) -> None:
         """Waiting tasks end at once, running ones are told to."""

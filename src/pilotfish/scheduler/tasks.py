@@ -50,6 +50,7 @@ class Pool:
         """Let all tasks of a span in, or out: those are gone from `spans` already, or are passed over there."""
         if entered:
             self.size += hi - lo
+            self.tasks.entered[self] = None
             heapq.heappush(self.spans, (lo, hi))
         else:
             self.size -= hi - lo
@@ -84,8 +85,8 @@ class JobTasks:
 
     __slots__ = (
         "_durations", "_held", "_held_changed", "_moved", "_others", "_totals", "count", "counts", "delayed",
-        "expected_seconds", "job", "kept", "losses", "numbers", "pool", "preemptions", "rank", "shortages", "states",
-        "tries", "unfinished",
+        "entered", "expected_seconds", "homes", "job", "kept", "losses", "numbers", "pool", "preemptions", "rank",
+        "shortages", "states", "tries", "unfinished",
     )  # fmt: skip
 
     def __init__(
@@ -120,8 +121,12 @@ class JobTasks:
         """By position, attempts since then that ran out of memory."""
         self.preemptions: dict[int, int] = {}
         """By position, attempts that the end of an allocation has ended."""
+        self.homes: dict[int, str] = {}
+        """By position, the nodes on which tasks are to run, as long as these are there."""
         self.delayed: dict[int, float] = {}
         """By position, when those that wait for their next try will have it."""
+        self.entered: dict[Pool, None] = {}
+        """Pools to which tasks have come that may not be queued yet."""
         self.pool = Pool(self, cls, 0)
         self._others: dict[RequestClass, Pool] = {}
         self._moved: dict[int, Pool] = {}

@@ -13,15 +13,16 @@
    earlier ones of its name: by descending job id, position and number.
 10. A job that has grown is read, wherever it is, with as many calls as were added to it. Their arguments stay: the
     same call again is known by them.
+11. The nodes in `load` are those of all jobs whose tasks some current job follows (`same_node`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from pilotfish.model.changes import Change, Finish, Settle, Snapshot, Submit, Survey
+from pilotfish.model.changes import Change, Finish, Put, Settle, Snapshot, Submit, Survey
 from pilotfish.model.jobs import Span
 
-__all__ = ["DURATIONS", "LOOKED_AT", "Store"]
+__all__ = ["DURATIONS", "LOOKED_AT", "Store", "followed_jobs", "origins"]
 
 DURATIONS = 15
 """How many durations a snapshot tells of one job: enough for a median that a few odd ones do not move."""
@@ -82,5 +83,39 @@ class Store(Protocol):
     def calls(self, job: int, span: Span | None = None) -> dict[int, bytes]:
         """The arguments of calls of a job, or of a span of it, by position."""
 
+    def nodes(self, job: int) -> dict[int, str]:
+        """Where tasks of a job ran last, by position; of those that were kept, where they ran then."""
+
+    def values(self, prefix: str) -> tuple[Put, ...]:
+        """The values of the keys that begin so, by key."""
+
     def close(self) -> None:
         """Flush and release everything. Idempotent. Raises StoreError, in the end, if something is not durable."""
+
+
+def followed_jobs(submits: Sequence[Submit]) -> set[int]:
+    """Those whose tasks the tasks of some of these jobs follow to their nodes."""
+    jobs = [submit.job for submit in submits]
+    return {job.depends_on[place] for job in jobs if (place := job.spec.followed) is not None}
+
+
+def origins(submit: Submit, earlier: Callable[[int], Submit]) -> list[tuple[int, Span, int]]:
+    """Where attempts of a job's tasks are recorded, the oldest first: under its own id, and of kept ones elsewhere.
+
+    Each as a job, a span of it, and what is to be taken from its positions to get those of the first job.
+
+    Args:
+        submit: of the job.
+        earlier: finds the submission of another one by its id.
+
+    """
+    found, todo = [], [(submit, Span(0, submit.job.spec.count), 0)]
+    while todo:
+        at, span, shift = todo.pop()
+        found.append((at.job.id, span, shift))
+        for kept in at.kept:
+            lo, hi = max(span.lo, kept.span.lo), min(span.hi, kept.span.hi)
+            by = kept.from_lo - kept.span.lo
+            if lo < hi:
+                todo.append((earlier(kept.from_job), Span(lo + by, hi + by), shift + by))
+    return found[::-1]

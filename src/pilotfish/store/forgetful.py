@@ -5,7 +5,7 @@ What belongs here: the laws of :mod:`pilotfish.store.base` as far as nothing is 
 
 from collections.abc import Sequence
 
-from pilotfish.model.changes import Change, Finish, Settle, Snapshot, Submit, Survey
+from pilotfish.model.changes import Change, Finish, Put, Settle, Snapshot, Submit, Survey
 from pilotfish.model.jobs import Span
 
 __all__ = ["ForgetfulStore"]
@@ -69,6 +69,16 @@ class ForgetfulStore:
         """None."""
         del job, span
         return {}
+
+    def nodes(self, job: int) -> dict[int, str]:
+        """None."""
+        del job
+        return {}
+
+    def values(self, prefix: str) -> tuple[Put, ...]:
+        """None."""
+        del prefix
+        return ()
 
     def close(self) -> None:
         """Nothing to release."""

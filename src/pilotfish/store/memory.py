@@ -30,7 +30,7 @@ from pilotfish.model.changes import (
 )
 from pilotfish.model.jobs import Job, Span
 from pilotfish.model.states import FINAL, Outcome, TaskState
-from pilotfish.store.base import DURATIONS, LOOKED_AT
+from pilotfish.store.base import DURATIONS, LOOKED_AT, followed_jobs, origins
 
 __all__ = ["MemoryStore"]
 
@@ -88,7 +88,8 @@ class MemoryStore:
             holds=_spans_of(self._holds, current),
             cancels=_spans_of(self._cancels, current),
             durations={job: found for job, found in durations.items() if found},
-            values=tuple(put for _, put in sorted(self._values.items()) if put.value is not None),
+            nodes={job: self.nodes(job) for job in followed_jobs(submits)},
+            values=self.values(""),
         )
 
     def commit(self, changes: Sequence[Change]) -> int:
@@ -146,6 +147,20 @@ class MemoryStore:
     def results(self, tasks: Sequence[tuple[int, int]]) -> tuple[Settle, ...]:
         """The newest settled attempt of each of these tasks, as (job, position), that has one; in their order."""
         return tuple(self.attempts(*task)[-1] for task in tasks if task in self._attempts)
+
+    def nodes(self, job: int) -> dict[int, str]:
+        """Where tasks of a job ran last, by position; of those that were kept, where they ran then."""
+        found: dict[int, str] = {}
+        for origin, span, shift in origins(self._submits[job], self._submits.__getitem__):
+            for position in range(span.lo, span.hi):
+                if (origin, position) in self._attempts:
+                    found[position - shift] = self._attempts[origin, position][-1].node
+        return found
+
+    def values(self, prefix: str) -> tuple[Put, ...]:
+        """The values of the keys that begin so, by key."""
+        known = sorted(self._values.items())
+        return tuple(put for key, put in known if put.value is not None and key.startswith(prefix))
 
     def close(self) -> None:
         """Nothing to release."""

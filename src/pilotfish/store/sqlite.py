@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from pilotfish.errors import InternalError, StoreError
 from pilotfish.faults import reached
-from pilotfish.model.changes import Change, Finish, Settle, Snapshot, Submit, Survey
+from pilotfish.model.changes import Change, Finish, Put, Settle, Snapshot, Submit, Survey
 from pilotfish.model.jobs import Span
 from pilotfish.store.database import MAY_PASS, make_folder, open_database, store_error
 from pilotfish.store.ownership import Ownership
@@ -148,6 +148,14 @@ class SqliteStore:
     def calls(self, job: int, span: Span | None = None) -> dict[int, bytes]:
         """The arguments of calls of a job, or of a span of it, by position."""
         return self._ask(lambda tables: tables.calls(job, span))
+
+    def nodes(self, job: int) -> dict[int, str]:
+        """Where tasks of a job ran last, by position; of those that were kept, where they ran then."""
+        return self._ask(lambda tables: tables.nodes(job))
+
+    def values(self, prefix: str) -> tuple[Put, ...]:
+        """The values of the keys that begin so, by key."""
+        return self._ask(lambda tables: tables.values(prefix))
 
     def close(self) -> None:
         """Flush, release the ownership, end the thread. Idempotent.

@@ -33,7 +33,7 @@ from pilotfish.model.changes import (
 from pilotfish.model.jobs import Span
 from pilotfish.model.resources import Slots
 from pilotfish.model.states import FINAL, Outcome, TaskState
-from pilotfish.store.base import DURATIONS, LOOKED_AT
+from pilotfish.store.base import DURATIONS, LOOKED_AT, followed_jobs, origins
 from pilotfish.store.sql import repeated, statements
 
 __all__ = ["Tables"]
@@ -125,7 +125,8 @@ class Tables:
             holds=self._holds("current_holds", ()),
             cancels=tuple(Cancel(*row) for row in self._run("current_cancels")),
             durations=self._durations(submits),
-            values=tuple(Put(*row) for row in self._run("values")),
+            nodes={job: self.nodes(job) for job in followed_jobs(submits)},
+            values=self.values(""),
         )
 
     def submits(self) -> tuple[Submit, ...]:
@@ -172,6 +173,21 @@ class Tables:
             for position, arguments in enumerate(_unpack_calls(packed), lo)
             if within.lo <= position < within.hi
         }
+
+    def nodes(self, job: int) -> dict[int, str]:
+        """Where tasks of a job ran last, by position; of those that were kept, where they ran then."""
+        return {
+            position - shift: node
+            for origin, span, shift in origins(self._submit(job), self._submit)
+            for position, node, _number in self._run("nodes", (origin, span.lo, span.hi))
+        }
+
+    def values(self, prefix: str) -> tuple[Put, ...]:
+        """The values of the keys that begin so, by key."""
+        return tuple(Put(*row) for row in self._run("values", (prefix,)))
+
+    def _submit(self, job: int) -> Submit:
+        return _submit_of_row(*self._run("submit", (job,)).fetchone())
 
     def _run(self, name: str, values: Sequence[Any] | dict[str, Any] = ()) -> sqlite3.Cursor:
         return self._connection.execute(self._sql[name], values)

@@ -53,7 +53,7 @@ def test_tasks_share_values_with_each_other_and_with_their_session(session: pf.S
     assert sorted(session.gather(session.map(count, ["n"] * 50))) == list(range(1, 51))
     counted: pf.TaskFuture[Any] = session.submit(count_from_coroutine, "n")
     assert counted.result() == 51
-    values = KeyValues(session.calls.embedded.line)
+    values = KeyValues(session.calls.backend.line)
     assert values.get("n") == 51
     values.set("settings", {"depth": 3})
     assert session.submit(read, "settings").result() == {"depth": 3}
@@ -195,7 +195,7 @@ def test_a_task_that_defers_itself_runs_again_and_is_charged_nothing(session: pf
 
 def test_a_deferred_task_says_why_it_waits_and_can_be_cancelled(session: pf.Session) -> None:
     future = session.submit(succeed_at, 2, "1h")
-    embedded = session.calls.embedded
+    embedded = session.calls.backend
     ticket: Any = future._ticket  # noqa: SLF001 - there is no other way to see its state
     wait_until(lambda: ticket.position == 0 and embedded.state(ticket) is TaskState.waiting)
     assert future.explain().endswith(": not yet")

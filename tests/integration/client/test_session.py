@@ -176,7 +176,7 @@ def test_cancelling_a_command_ends_its_tasks(session: pf.Session, tmp_path: Path
 
 
 def test_a_value_that_was_put_arrives_without_a_copy_and_is_freed(session: pf.Session) -> None:
-    folder = session.calls.embedded.values
+    folder = session.calls.backend.home.values
     shared = session.put(np.arange(1_000_000))
     (name,) = shared.names
     assert (folder / name).exists()
@@ -187,7 +187,7 @@ def test_a_value_that_was_put_arrives_without_a_copy_and_is_freed(session: pf.Se
 
 
 def test_large_results_leave_nothing_in_memory(session: pf.Session) -> None:
-    folder = session.calls.embedded.values
+    folder = session.calls.backend.home.values
     before = {path.name for path in folder.iterdir()}
     result = session.submit(np.ones, 1_000_000).result()
     assert result.sum() == 1_000_000

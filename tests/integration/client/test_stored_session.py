@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pilotfish as pf
-from pilotfish.errors import BusyError, UserError
+from pilotfish.errors import BusyError
 
 PROGRAM = """
 import os, sys
@@ -126,8 +126,3 @@ def test_two_sessions_do_not_share_a_place(tmp_path: Path) -> None:
         first.submit(zeros, 1).result()
         with pytest.raises(BusyError), pf.Session(store=tmp_path / "store", name="one", cores=1) as second:
             second.submit(zeros, 1)
-
-
-def test_servers_are_yet_to_come() -> None:
-    with pytest.raises(UserError, match="joining a server is not yet supported"):
-        pf.Session("unix:/tmp/somewhere")

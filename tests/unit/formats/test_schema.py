@@ -24,7 +24,10 @@ BEYOND = (
     "take one `after` out", "no limit is named", "and the limit is",
     # between keys and values
     "is less than min", "is less than delay", "is more than time", "before the end, and time", "this job has none",
-    "needs `memory`", "keep one of them", "all lists need one length", "unknown placeholder",
+    "needs `memory`", "keep one of them", "needs a launcher that", "needs launcher:", "is more than cores",
+    "needs a rank", "is no multiple of threads", "needs whole cores", "or leave cores out",
+    "is for tasks on one node", "needs the job whose nodes", "needs one task to follow", "all lists need one length",
+    "unknown placeholder",
     # the worth of a text
     "is too little for any program",
     "must be more than 0", "is more than 1 EiB", "is more than ten years", "holds no index", "indices end at",
@@ -158,7 +161,7 @@ FULL = {
     "defaults": {"cores": 1, "time": "2h", "env": {"A": 1}},
     "jobs": [
         {key.name: key.examples[-1] for key in keys.JOB_KEYS.values() if key.takes}
-        | {"name": "a", "array": {"zip": {"x": [1, 2], "y": "0-1"}}, "after": []},
+        | {"name": "a", "array": {"zip": {"x": [1, 2], "y": "0-1"}}, "after": [], "same_node": False},
         {"name": "b", "command": ["./sim", "{index}"], "after": ["a", {"job": "a", "when": "finished"}]},
     ],
 }  # fmt: skip
@@ -191,13 +194,13 @@ def test_a_file_with_a_change_is_accepted_by_both_or_neither(data: st.DataObject
             case "remove":
                 del inner[last]
             case "rename" if isinstance(inner, dict):
-                inner[data.draw(WORDS | st.sampled_from(["jobb", "ranks", "cors"]))] = inner.pop(last)
+                inner[data.draw(WORDS | st.sampled_from(["jobb", "container", "cors"]))] = inner.pop(last)
             case _ if isinstance(inner, list):
                 inner.append(data.draw(json_values))
     agree(document)
 
 
-@pytest.mark.parametrize("key", ["account", "ranks", "defer_time", "schedule"])
+@pytest.mark.parametrize("key", ["account", "container", "defer_time", "schedule"])
 def test_what_is_to_come_is_in_neither(key: str) -> None:
     document = {"jobs": [{"command": "run", key: 1}]}
     assert "not yet supported" in str(refusal(document))

@@ -6,7 +6,7 @@ import pytest
 
 from pilotfish.formats.document import Format
 from pilotfish.formats.native import load_text
-from pilotfish.model.jobs import Dependency, JobSpec, OnLost, Retries, Signal, When
+from pilotfish.model.jobs import Dependency, JobSpec, OnLost, OnSilence, Retries, Signal, When
 from pilotfish.model.quantities import ONE, Amount
 from pilotfish.model.resources import Request
 
@@ -150,6 +150,8 @@ def test_setup(written: str, lines: tuple[str, ...]) -> None:
         ("memory: 1G\nmemory_growth: 1.5", "memory_growth", 1.5),
         ("variants: [{gpus: 1}, {memory: 1G}]\nmemory_growth: 2", "memory_growth", 2.0),
         ("on_lost: hold", "on_lost", OnLost.hold),
+        ("on_silence: rerun", "on_silence", OnSilence.rerun),
+        ("spread: true", "request", Request(spread=True)),
         ("array: 5\nmax_fails: 2", "max_fails", 2),
         ("hold: true", "hold", True),
         ("stdin: in/{index}.txt", "stdin", "/work/in/{index}.txt"),

@@ -223,6 +223,7 @@ WRONG = {
     "growth by nothing": job("memory: 1G\nmemory_growth: 1", 2, "memory_growth", "more than 1"),
     "growth of no memory": job("memory_growth: 2", 1, "memory_growth", "needs `memory`"),
     "lost and then": job("on_lost: retry", 1, "on_lost", "rerun, fail or hold", "'retry'"),
+    "silence and then": job("on_silence: fail", 1, "on_silence", "wait or rerun", "'fail'"),
     "no failures": job("array: 5\nmax_fails: 0", 2, "max_fails", "from 1"),
     "failures of one task": job("max_fails: 2", 1, "max_fails", "this job has none"),
     "a day that is none": job("start_after: 2026-02-30", 1, "start_after", "a date that exists", "'2026-02-30'"),
@@ -328,7 +329,7 @@ WRONG = {
 }
 
 LATER = {
-    "a default": Case("defaults: {ranks: 1}\njobs: [{command: a}]\n", 1, "defaults.ranks", ("`ranks`",)),
+    "a default": Case("defaults: {container: a}\njobs: [{command: a}]\n", 1, "defaults.container", ("`container`",)),
     "a family of keys": job("defer_time: 5", 1, "defer_time", "`defer_time`"),
     **{
         name: job(f"{name}: 1", 1, name, f"`{name}`")

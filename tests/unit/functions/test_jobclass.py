@@ -5,7 +5,7 @@ import pytest
 from pilotfish import JobClass
 from pilotfish.errors import NotYetSupportedError, UserError
 from pilotfish.functions.envelope import load_function, unpack_arguments
-from pilotfish.functions.jobclass import JobRunner, check_arguments, job_fields, packed_call
+from pilotfish.functions.jobclass import JobRunner, check_arguments, job_fields, packed_call, schedule_of
 from pilotfish.functions.wire import IN_BAND, split_call
 from pilotfish.model.jobs import Retries
 from pilotfish.model.quantities import Amount
@@ -85,10 +85,19 @@ def test_a_wrong_attribute_is_named_with_its_value(attributes: dict[str, object]
         job_fields(changed(**attributes))
 
 
-@pytest.mark.parametrize("word", ["chain", "dependency", "schedule", "worker", "zombie_time"])
+@pytest.mark.parametrize("word", ["chain", "dependency", "worker", "zombie_time"])
 def test_a_word_that_means_nothing_yet_is_refused(word: str) -> None:
     with pytest.raises(NotYetSupportedError, match=rf"Changed\.{word} is not yet supported"):
         job_fields(changed(**{word: "*/5 * * * *"}))
+
+
+def test_a_schedule_is_that_of_its_very_class() -> None:
+    nightly = changed(schedule="0 3 * * *")
+    assert schedule_of(nightly) == "0 3 * * *"
+    assert schedule_of(type("Heir", (nightly,), {})) is None
+    assert schedule_of(Plain) is None
+    with pytest.raises(UserError, match=r"Changed\.schedule: expected cron's five fields, .* got 5"):
+        schedule_of(changed(schedule=5))
 
 
 def test_what_is_no_job_class_is_refused() -> None:

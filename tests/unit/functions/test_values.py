@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, rule
 
 from pilotfish.functions import values as under_test
-from pilotfish.functions.values import LARGE, Values, content_name
+from pilotfish.functions.values import LARGE, Values, content_name, is_value_name
 
 DATA = b"x" * LARGE
 ROOM = 3 * LARGE
@@ -266,3 +266,62 @@ class Holding(RuleBasedStateMachine):
 
 
 TestHolding = Holding.TestCase
+
+
+# What arrives piece by piece
+
+
+def test_what_has_arrived_is_as_good_as_what_was_put(values: Values, tmp_path: Path) -> None:
+    arriving = values.arrive(content_name(DATA))
+    arriving.take(DATA[:10])
+    arriving.again()
+    arriving.take(DATA[:10])
+    assert not arriving.complete
+    arriving.take(DATA[10:])
+    assert arriving.complete
+    name = values.keep(arriving)
+    assert bytes(values.get(name)) == DATA
+    assert values.share(content_name(DATA)) not in {None, name}
+    put = values.put(DATA)
+    assert len(files(tmp_path / "values")) == 1
+    assert put != name
+
+
+def test_what_is_refused_leaves_nothing(values: Values, tmp_path: Path) -> None:
+    arriving = values.arrive(content_name(DATA))
+    arriving.take(bytes(len(DATA)))
+    assert not arriving.complete
+    with pytest.raises(ValueError, match=f"more than {len(DATA)} bytes"):
+        arriving.take(b"a")
+    values.refuse(arriving)
+    assert [path.name for path in (tmp_path / "values").iterdir()] == ["used"]
+    assert (tmp_path / "values" / "used").stat().st_size == 0
+    assert values.share(content_name(DATA)) is None
+
+
+def test_what_arrives_keeps_to_the_limit(tmp_path: Path) -> None:
+    values = Values(tmp_path / "values", spill=tmp_path / "spill", limit=1)
+    arriving = values.arrive(content_name(DATA))
+    assert arriving.path.parent == tmp_path / "spill"
+    values.refuse(arriving)
+    with pytest.raises(OSError, match="no room"):
+        Values(tmp_path / "values", limit=1).arrive(content_name(DATA))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "used",
+        "../../etc/passwd",
+        f"{'a' * 32}-1/..",
+        f"{'a' * 32}-1.{'b' * 11}/",
+        f"{'A' * 32}-1",
+        f"{'a' * 32}--1",
+    ],
+)
+def test_no_path_is_the_name_of_a_value(text: str) -> None:
+    assert not is_value_name(text)
+    assert not is_value_name(f"{content_name(DATA)}.{'0' * 12}{text or ' '}")
+    assert is_value_name(content_name(DATA))
+    assert is_value_name(f"{content_name(b'')}.{'0' * 12}")

@@ -111,12 +111,13 @@ def test_an_answer_leaves_when_what_was_decided_for_it_is_durable() -> None:
     manager.restore(store.load(), {})
     answered: list[bool] = []
 
-    def step(_now: float) -> None:
+    def step(_now: float) -> tuple[()]:
         answered.append(wire.told(Answer))
         if len(answered) == 1:
             wire.say(Ask("wish", {}))
         elif len(answered) == 4:
             store.finish()
+        return ()
 
     manager.run(step)
     assert answered == [False] * 4, "the answer left before the change was durable"
@@ -128,7 +129,7 @@ def test_a_value_that_tasks_share_is_durable_before_anybody_hears_of_it() -> Non
     manager = Manager(store, Scheduler(settings, epoch=1), wire, settings=settings, observer=Silent(), answer=answer)
     answered: list[bool] = []
 
-    def step(_now: float) -> None:
+    def step(_now: float) -> tuple[()]:
         answered.append(wire.told(Answer))
         if len(answered) == 1:
             wire.say(Ask("value-add", {"key": "n", "by": 1}))
@@ -136,6 +137,7 @@ def test_a_value_that_tasks_share_is_durable_before_anybody_hears_of_it() -> Non
             wire.say(Ask("value-read", {"key": "n"}))
         elif len(answered) == 6:
             store.finish()
+        return ()
 
     manager.run(step, stays=lambda: len(answered) < 7)
     assert answered == [False] * 6 + [True]
@@ -151,7 +153,7 @@ def test_nothing_leaves_and_nothing_is_acknowledged_before_it_is_durable() -> No
     manager.restore(store.load(), {})
     seen: list[tuple[bool, int]] = []
 
-    def step(_now: float) -> None:
+    def step(_now: float) -> tuple[()]:
         """One step before each turn of the loop: what the agent says, what the disk does."""
         seen.append((wire.told(Start), wire.handled))
         turn = len(seen)
@@ -163,6 +165,7 @@ def test_nothing_leaves_and_nothing_is_acknowledged_before_it_is_durable() -> No
             wire.say(Reports((REPORT,)))
         elif turn == 9:
             store.finish()
+        return ()
 
     manager.run(step)
     started = [told for told, _ in seen]
@@ -203,7 +206,7 @@ def test_calls_are_started_with_their_arguments_also_by_a_new_manager_and_after_
     expected: list[bytes] = []
     left = 6
 
-    def step(_now: float) -> None:
+    def step(_now: float) -> tuple[()]:
         nonlocal expected, left
         if wire.calls == expected and (following := next(steps, None)) is not None:
             do, expected = following
@@ -211,6 +214,7 @@ def test_calls_are_started_with_their_arguments_also_by_a_new_manager_and_after_
             left -= 1
         seen.append((wire.calls, expected))
         assert len(seen) < 1000, seen[-1]
+        return ()
 
     manager.run(step, stays=lambda: left > 0)
     assert wire.calls == [b"open", b"failed", b"new"]

@@ -19,12 +19,15 @@ from pilotfish.model.events import (
     Draining,
     Ended,
     Event,
+    Expected,
     Grown,
     Held,
     Kill,
     Limited,
+    NodeBack,
     NodeJoined,
     NodeLost,
+    NodeSilent,
     Restored,
     Retract,
     Returned,
@@ -40,6 +43,7 @@ from pilotfish.model.states import Outcome
 from pilotfish.scheduler.engine import Scheduler
 from pilotfish.scheduler.fit import fits
 from pilotfish.settings import Settings
+from pilotfish.store.base import followed_jobs
 from pilotfish.store.memory import MemoryStore
 from tests.contracts.builders import FUNCTION
 
@@ -116,9 +120,9 @@ class Host:
 
 
 class World:
-    """A scheduler, its store, and hosts."""
+    """A scheduler, its store, and hosts, of which so many are expected; None: any number."""
 
-    def __init__(self, *jobs: Job, **settings: Any) -> None:
+    def __init__(self, *jobs: Job, nodes: int | None = 1, **settings: Any) -> None:
         self.settings = Settings(**settings)
         self.store = MemoryStore()
         self.scheduler = Scheduler(self.settings, 1)
@@ -133,6 +137,8 @@ class World:
         """What hosts have yet to answer."""
         self.lose_orders = False
         """Where set, hosts hear nothing: as on a connection that breaks."""
+        self.silent: set[str] = set()
+        self.expect(nodes)
         if jobs:
             self.submit(*jobs)
 
@@ -172,6 +178,8 @@ class World:
         ready = [pool for tasks in known for pool in tasks.pools() if queue.room(pool)]
         for grant in of_type(commands, Grant):
             lane = placement.lanes[grant.node][grant.lane]
+            assert jobs[grant.job].pool_of(grant.lo).cls.home in (None, grant.node), f"{grant} away from home"
+            assert not {grant.node, *(part.node for part in grant.beside)} & self.silent, f"{grant} to a silent node"
             if lane.node.inventory.ends_at is not None:
                 continue  # whoever was overtaken may end too late
             entry = queue.entry(jobs[grant.job].pool_of(grant.lo))
@@ -187,7 +195,7 @@ class World:
     def submit(self, *jobs: Job, replaces: int | None = None) -> list[Command]:
         submits = tuple(Submit(one, replaces=replaces) for one in jobs)
         self.store.commit(submits)
-        return self.tell(Submitted(submits))
+        return self.tell(Submitted(submits, {on: self.store.nodes(on) for on in followed_jobs(submits)}))
 
     def grow(self, number: int, calls: int = 1) -> list[Command]:
         count = self.count(number)
@@ -198,14 +206,30 @@ class World:
         self.hosts[name] = Host(name, has)
         return self.reconnect(name)
 
+    def expect(self, nodes: int | None) -> list[Command]:
+        self.expected = nodes
+        return self.tell(Expected(nodes))
+
     def reconnect(self, name: str = "n") -> list[Command]:
         host = self.hosts[name]
+        self.silent.discard(name)
         self.asked = [one for one in self.asked if one.node != name]  # meant for the old connection
         return self.tell(NodeJoined(name, host.inventory, host.told()))
 
     def lose(self, name: str = "n") -> list[Command]:
         self.hosts.pop(name, None)
+        self.silent.discard(name)
         return self.tell(NodeLost(name, "gone"))
+
+    def silence(self, name: str = "n") -> list[Command]:
+        """Nothing is heard of a host, and it hears nothing."""
+        self.silent.add(name)
+        return self.tell(NodeSilent(name))
+
+    def back(self, name: str = "n") -> list[Command]:
+        """A silent host is heard again: what was sent to it meanwhile arrives."""
+        self.silent.discard(name)
+        return self.tell(NodeBack(name))
 
     def cancel(self, number: int, lo: int = 0, hi: int | None = None) -> list[Command]:
         return self.tell(Cancelled(number, lo, self.count(number) if hi is None else hi))
@@ -232,6 +256,8 @@ class World:
         """End attempts; by default all that run."""
         reports: dict[str, list[Report]] = {name: [] for name in self.hosts}
         for name, lane, attempt in self.running():
+            if name in self.silent:
+                continue
             if not attempts or attempt in attempts:
                 self._leave(name, lane, attempt)
                 reports[name].append(Report(attempt, lane, outcome, code, self.now - took, self.now, 0.0, 0, **more))
@@ -244,8 +270,9 @@ class World:
     def answer(self) -> list[Command]:
         """Hosts do what they were asked for: give back what waits, end what is to end."""
         commands = []
-        while self.asked:
-            asked = self.asked.pop(0)
+        while heard := [one for one in self.asked if one.node not in self.silent]:
+            asked = heard[0]
+            self.asked.remove(asked)
             host = self.hosts.get(asked.node)
             queue = host.lanes.get(asked.lane, []) if host is not None else []
             if isinstance(asked, Retract):
@@ -265,6 +292,8 @@ class World:
         self.store = self.store.reopened()
         self.scheduler = Scheduler(self.settings, self.store.epoch)
         self.woken_at = None
+        self.silent.clear()
+        self.expect(self.expected)
         self.tell(Restored(self.store.load()))
 
     def run(self, limit: int = 100_000) -> None:
@@ -275,7 +304,7 @@ class World:
                 (max(self.now, host.since[lane] + self.seconds(queue[0])), name, lane)
                 for name, host in self.hosts.items()
                 for lane, queue in host.lanes.items()
-                if queue
+                if queue and name not in self.silent
             ]
             if not ends and (self.woken_at is None or not self.scheduler.unfinished):
                 return

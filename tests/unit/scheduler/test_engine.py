@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pilotfish.model.attempts import AttemptId, Report
 from pilotfish.model.changes import Submit
 from pilotfish.model.events import Ended, Held, Limited, NodeJoined, Submitted, Woken
-from pilotfish.model.jobs import Job, Retries, When
+from pilotfish.model.jobs import Job, OnSilence, Retries, When
 from pilotfish.model.quantities import ONE, Amount
 from pilotfish.model.resources import Request
 from pilotfish.model.states import FINAL, Outcome, TaskState
@@ -89,7 +89,16 @@ ONE_NODE = st.builds(
     gpus=st.sampled_from([Amount(0), Amount(0), Amount(5000), ONE]),
     exclusive=st.sampled_from([False, False, False, True]),
 )
-REQUESTS = ONE_NODE | st.sampled_from([Request(ONE, nodes=2), Request(ONE, most_cores=cores(3))])
+REQUESTS = ONE_NODE | st.sampled_from(
+    [
+        Request(ONE, nodes=2),
+        Request(ONE, nodes=2, spread=True),
+        Request(ONE, nodes=3),
+        Request(ONE, most_cores=cores(3)),
+        Request(ONE, spread=True),
+        Request(Amount(5000), spread=True),
+    ]
+)
 RETRIES = st.sampled_from([0, 1, 2, Retries(2, delay=0.5, backoff=2.0), Retries(1, retry_on=("out_of_memory",))])
 WHEN = st.sampled_from(When)
 
@@ -99,7 +108,7 @@ class Turmoil(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.world = World(crash_limit=3)
+        self.world = World(crash_limit=3, nodes=None)
         self.world.tell(Limited({"a": 2, "b": 1}))
         self.next = 1
         self.calling: list[int] = []
@@ -108,7 +117,7 @@ class Turmoil(RuleBasedStateMachine):
 
     @rule(
         data=st.data(),
-        tasks=st.integers(1, 8),
+        tasks=st.sampled_from([1, 1, 2, 4, 4, 4, 8]),
         priority=st.integers(-1, 1),
         most=st.sampled_from([None, None, 1, 2]),
         asks=REQUESTS,
@@ -118,6 +127,7 @@ class Turmoil(RuleBasedStateMachine):
         start_after=st.sampled_from([None, None, None, 5.0]),
         memory_growth=st.sampled_from([None, 1.5]),
         max_fails=st.sampled_from([None, None, 2]),
+        on_silence=st.sampled_from(OnSilence),
         calls=st.booleans(),
     )
     def submit(self, data: st.DataObject, tasks: int, *, calls: bool, **options: Any) -> None:
@@ -127,6 +137,9 @@ class Turmoil(RuleBasedStateMachine):
                 as_many = not calls and on not in self.calling and self.world.count(on) == tasks > 1
                 each = as_many and data.draw(st.booleans())
                 after.append((on, data.draw(WHEN), each))
+        alone = len(after) == 1 and not calls and tasks == 1 == self.world.count(after[0][0])
+        if options["asks"].nodes == 1 and (alone or any(each for _, _, each in after)):
+            options["same_node"] = data.draw(st.booleans())
         options["retries"] = data.draw(RETRIES)
         options["variants"] = data.draw(st.sampled_from([(), (), (Request(ONE),)]))
         if calls:
@@ -151,6 +164,21 @@ class Turmoil(RuleBasedStateMachine):
             self.world.reconnect(name)
         else:
             self.world.join(name, cpus=cpus, gib=3, gpus=cpus // 2)
+
+    @rule(nodes=st.sampled_from([None, None, 1, 2, 3]))
+    def expect(self, nodes: int | None) -> None:
+        self.world.expect(nodes)
+
+    @precondition(lambda self: not self.world.lose_orders)
+    @rule(name=NODES)
+    def silence(self, name: str) -> None:
+        if name in self.world.hosts:
+            self.world.silence(name)
+
+    @rule(name=NODES)
+    def back(self, name: str) -> None:
+        if name in self.world.silent:
+            self.world.back(name)
 
     @rule(name=NODES)
     def lose(self, name: str) -> None:
@@ -269,8 +297,9 @@ class Turmoil(RuleBasedStateMachine):
         """In the end, with enough of everything, all tasks become final."""
         world = self.world
         world.lose_orders = False
+        world.expect(None)
         self.reconnect_all()
-        for name in ("c", "d"):
+        for name in ("c", "d", "e"):
             world.lose(name)
             world.join(name, cpus=4, gib=3, gpus=2)
         for _ in range(20):  # what the end of an allocation ends is held each second time

@@ -16,7 +16,7 @@ def places(world: World, number: int) -> set[str]:
 
 
 def test_a_task_on_several_nodes_starts_when_all_have_room() -> None:
-    world = World(job(1, 3), job(2, asks=PAIR, priority=-1))
+    world = World(job(1, 3), job(2, asks=PAIR, priority=-1), nodes=2)
     world.join("a", cpus=3)
     assert world.jobs_running() == [1, 1, 1]
     world.join("b", cpus=3)
@@ -27,7 +27,7 @@ def test_a_task_on_several_nodes_starts_when_all_have_room() -> None:
 
 
 def test_small_tasks_fill_in_around_it() -> None:
-    world = World(job(1, asks=PAIR, priority=1), job(2, 9))
+    world = World(job(1, asks=PAIR, priority=1), job(2, 9), nodes=2)
     for name in "ab":
         world.join(name, cpus=3)
     world.end(*(attempt for _, _, attempt in world.running()))
@@ -37,7 +37,7 @@ def test_small_tasks_fill_in_around_it() -> None:
 
 
 def test_what_it_holds_is_free_when_it_has_ended() -> None:
-    world = World(job(1, 4, asks=PAIR))
+    world = World(job(1, 4, asks=PAIR), nodes=2)
     for name in "ab":
         world.join(name, cpus=2)
     world.run()
@@ -46,7 +46,7 @@ def test_what_it_holds_is_free_when_it_has_ended() -> None:
 
 
 def test_when_one_of_its_nodes_is_lost_it_is_ended_and_runs_again() -> None:
-    world = World(job(1, asks=PAIR))
+    world = World(job(1, asks=PAIR), nodes=3)
     for name in "abc":
         world.join(name, cpus=2)
     (main,) = {node for node, _, _ in world.running()}
@@ -59,7 +59,7 @@ def test_when_one_of_its_nodes_is_lost_it_is_ended_and_runs_again() -> None:
 
 def test_it_goes_on_when_the_manager_comes_back_whichever_node_is_first() -> None:
     for first, second in ("ab", "ba"):
-        world = World()
+        world = World(nodes=2)
         for name in "ab":
             world.join(name, cpus=2)
         world.submit(job(1, asks=PAIR), job(2, 9))

@@ -89,7 +89,7 @@ def test_other_nodes_are_not_kept_free() -> None:
 
 
 def test_the_end_of_what_runs_on_the_kept_node_beside_another_tells_when_it_is_free() -> None:
-    world = World(job(1, asks=Request(ONE, nodes=2)), job(2, cpus=2, estimate=100.0))
+    world = World(job(1, asks=Request(ONE, nodes=2)), job(2, cpus=2, estimate=100.0), nodes=2)
     world.join("large", cpus=4)
     world.join("small", cpus=1)
     assert [(node, attempt.job) for node, _, attempt in world.running()] == [("large", 2), ("small", 1)]

@@ -115,6 +115,9 @@ SELECT DISTINCT job FROM flags WHERE kind = 'cancelled'
 -- With the number of calls, NULL where none was ever added.
 SELECT submit, (SELECT hi FROM calls WHERE job = jobs.id ORDER BY lo DESC LIMIT 1) FROM jobs ORDER BY id
 
+-- name: submit
+SELECT submit, (SELECT hi FROM calls WHERE job = jobs.id ORDER BY lo DESC LIMIT 1) FROM jobs WHERE id = ?
+
 -- name: current_submits
 SELECT submit, (SELECT hi FROM calls WHERE job = jobs.id ORDER BY lo DESC LIMIT 1) FROM jobs WHERE current ORDER BY id
 
@@ -155,6 +158,11 @@ SELECT duration FROM (
     ORDER BY jobs.id DESC, a.position DESC, a.number DESC, a.epoch DESC LIMIT :looked_at
 )
 WHERE state = 'succeeded' AND started_at > 0 LIMIT :wanted
+
+-- name: nodes
+-- Of the newest attempt of each task. With max() SQLite takes the other columns from the row that has it.
+SELECT position, node, max(number) FROM attempts
+WHERE job = ? AND position >= ? AND position < ? GROUP BY position
 
 -- name: current_grants
 -- Grants with attempts that have not ended.
@@ -218,4 +226,4 @@ SELECT * FROM attempts WHERE job = ? AND position = ? ORDER BY number DESC, epoc
 INSERT OR REPLACE INTO kv VALUES (?, ?, ?)
 
 -- name: values
-SELECT key, value, version FROM kv WHERE value IS NOT NULL ORDER BY key
+SELECT key, value, version FROM kv WHERE value IS NOT NULL AND substr(key, 1, length(?1)) = ?1 ORDER BY key

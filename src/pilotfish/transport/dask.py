@@ -1,0 +1,258 @@
+"""Dask carries: its communication layer takes the bytes of connections from machine to machine, over mutual TLS.
+
+A *gateway* beside the manager lets agents in, a *dialer* beside each agent reaches it; each is a process of its own,
+so that neither manager nor agent has an event loop, or a thread, that they would have to fork beside. What connects to
+the dialer's Unix socket arrives, byte for byte, at the manager's. No Dask scheduler is involved.
+
+What belongs here: these two, as far as they need Dask. What must not: frames, starting processes.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import random
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
+
+import msgspec
+import psutil
+from distributed.comm.core import Comm, CommClosedError, Listener, connect, listen
+from distributed.security import Security
+
+from pilotfish.errors import UserError
+from pilotfish.transport.bulk import Piece, send_pieces, take_pieces
+from pilotfish.transport.credentials import credentials_in
+from pilotfish.transport.depot import Depot, open_values
+from pilotfish.transport.join import Join, read_join
+
+__all__ = ["be_dialer", "be_gateway"]
+
+_MESSAGES, _PIECES, _VALUES = "messages", "pieces", "values"
+"""What a connection carries: its first word."""
+_Ends: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+_CHUNK = 2**18
+"""Bytes that travel at once."""
+_CONNECT_PATIENCE = 5.0
+"""Seconds for one address to answer."""
+
+
+def be_gateway(credentials: Path, manager: Path, outputs: Path, port: int, values: tuple[Path, ...] = ()) -> None:
+    """Take connections of agents and pass each on to the manager's socket, until standard input ends.
+
+    Tells on standard output, in one line of JSON, where it listens, and what agents need to be let in.
+
+    Args:
+        credentials: file that holds them, made where it is missing.
+        manager: its Unix socket.
+        outputs: folder for outputs of nodes that do not see it.
+        port: to listen at, if it is free; so that agents which know no better find the next manager too.
+        values: folder for values of a session, and one for those that it has no room for; none: there are none.
+
+    """
+    _quiet()
+    own = credentials_in(credentials)
+    security = _security(own.authority, own.manager_certificate, own.manager_secret)
+
+    async def serve() -> None:
+        passing: set[asyncio.Task[None]] = set()
+
+        async def take(comm: Comm) -> None:
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101 - Dask calls this in one
+            passing.add(task)
+            try:
+                kind = await comm.read()
+                if kind == _MESSAGES:
+                    await _pass(comm, *await asyncio.open_unix_connection(manager))
+                elif kind == _VALUES:
+                    await Depot(comm, open_values(values)).serve()
+                else:
+                    await take_pieces(comm, outputs)
+            except (OSError, CommClosedError):
+                comm.abort()  # either side has gone
+            finally:
+                passing.discard(task)
+
+        listener = await _listen(port, take, security)
+        bound = int(listener.contact_address.rpartition(":")[2])
+        told = {
+            "addresses": [f"tls://{host}:{bound}" for host in _hosts()],
+            "authority": own.authority,
+            "certificate": own.agent_certificate,
+            "secret": own.agent_secret,
+        }
+        sys.stdout.write(f"{json.dumps(told)}\n")
+        sys.stdout.flush()
+        await _end_of_input()
+        os._exit(0)  # all that is still on its way belongs to a manager that has gone
+
+    asyncio.run(serve())
+
+
+def be_dialer(joins: Sequence[Path], door: Path, outputs: Path) -> None:
+    """Pass on to the manager what connects at a Unix socket, until standard input ends.
+
+    Beside it, at ``<door>-bulk``, it takes words about which pieces of outputs shall be brought there; what connects at
+    ``<door>-values`` reaches the values of a session.
+
+    Args:
+        joins: files that tell where the manager is, read anew at each connection: it may be another one by then. The
+            first that is there counts.
+        door: path of the socket.
+        outputs: folder of this node's outputs.
+
+    """
+    _quiet()
+
+    async def serve() -> None:
+        last = ""
+
+        async def reach(kind: str, writer: asyncio.StreamWriter) -> Comm | None:
+            nonlocal last
+            comm = None
+            with contextlib.suppress(UserError):
+                join = next((read_join(path) for path in joins if path.exists()), None)
+                comm = None if join is None else await _dial(join, last)
+            if comm is None:
+                writer.close()
+                return None
+            last = comm.peer_address
+            await comm.write(kind)
+            return comm
+
+        def through(kind: str, talk: Callable[[Comm, *_Ends], Awaitable[None]]) -> Callable[[*_Ends], Awaitable[None]]:
+            async def take(*ends: *_Ends) -> None:
+                comm = await reach(kind, ends[1])
+                if comm is not None:
+                    await talk(comm, *ends)
+
+            return take
+
+        doors = {
+            door: through(_MESSAGES, _pass),
+            door.with_name(f"{door.name}-values"): through(_VALUES, _pass),
+            door.with_name(f"{door.name}-bulk"): through(_PIECES, partial(_bring, outputs)),
+        }
+        for path, answer in doors.items():
+            path.unlink(missing_ok=True)
+            await asyncio.start_unix_server(answer, path)
+            path.chmod(0o600)
+        await _end_of_input()
+        for path in doors:
+            path.unlink(missing_ok=True)
+        os._exit(0)  # all that is still on its way belongs to an agent that has gone
+
+    asyncio.run(serve())
+
+
+def _quiet() -> None:
+    """Dask tells of each connection that ends; that is for us to judge."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    logging.getLogger("tornado").setLevel(logging.CRITICAL)
+
+
+def _security(authority: str, certificate: str, secret: str) -> Security:
+    return Security(
+        require_encryption=True,
+        tls_ca_file=authority,
+        tls_scheduler_cert=certificate,
+        tls_scheduler_key=secret,
+        tls_worker_cert=certificate,
+        tls_worker_key=secret,
+    )
+
+
+async def _listen(port: int, take: Callable[[Comm], Awaitable[None]], security: Security) -> Listener:
+    options = security.get_listen_args("scheduler")
+    listener: Listener
+    try:
+        listener = await listen(f"tls://0.0.0.0:{port}", take, deserialize=False, **options)
+    except OSError:  # somebody else has it now
+        listener = await listen("tls://0.0.0.0:0", take, deserialize=False, **options)
+    return listener
+
+
+def _hosts() -> list[str]:
+    """Addresses of this machine: those of its networks, those of none last."""
+    states = psutil.net_if_stats()
+    found = [
+        address.address
+        for name, addresses in psutil.net_if_addrs().items()
+        for address in addresses
+        if address.family.name == "AF_INET" and name in states and states[name].isup
+    ]
+    return sorted(found, key=lambda address: address.startswith("127."))
+
+
+async def _dial(join: Join, last: str) -> Comm | None:
+    """A connection to the manager, at the address that answered last if it can be had there; None where it cannot."""
+    security = _security(join.authority, join.certificate, join.secret)
+    for address in sorted(join.addresses, key=lambda address: address != last):
+        with contextlib.suppress(OSError, CommClosedError):
+            options = security.get_connection_args("worker")
+            comm: Comm = await connect(address, timeout=_CONNECT_PATIENCE, deserialize=False, **options)
+            return comm
+    await asyncio.sleep(random.uniform(0.0, 0.2))  # noqa: S311 - so that not all agents come at the same moment
+    return None
+
+
+async def _pass(comm: Comm, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass bytes both ways until either side ends, then end the other."""
+
+    async def out() -> None:
+        while data := await reader.read(_CHUNK):
+            await comm.write(data)
+            if len(data) > _CHUNK // 2:  # Dask keeps what a slow reader does not take, without limit
+                await comm.stream.write(b"")  # type: ignore[attr-defined]
+
+    async def back() -> None:
+        while True:
+            writer.write(await comm.read())
+            await writer.drain()
+
+    ways = [asyncio.ensure_future(out()), asyncio.ensure_future(back())]
+    try:
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for way in ways:
+            way.cancel()
+        for way in ways:
+            with contextlib.suppress(asyncio.CancelledError, OSError, CommClosedError):
+                await way
+        with contextlib.suppress(OSError, CommClosedError):
+            await comm.close()
+        writer.close()
+
+
+async def _bring(outputs: Path, comm: Comm, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Bring pieces of outputs to the manager's side, as the agent says; answer it with a line each time."""
+    try:
+        while line := await reader.readline():
+            trouble = await send_pieces(comm, outputs, msgspec.json.decode(line, type=list[Piece]))
+            writer.write(f"{trouble}\n".encode())
+            await writer.drain()
+    except (OSError, CommClosedError):
+        pass  # the agent will ask again
+    finally:
+        comm.abort()
+        writer.close()
+
+
+async def _end_of_input() -> None:
+    """Wait until whoever has started this process has gone."""
+    ended = asyncio.Event()
+    descriptor = sys.stdin.fileno()
+
+    def look() -> None:
+        if not os.read(descriptor, 4096):
+            ended.set()
+
+    loop = asyncio.get_running_loop()
+    loop.add_reader(descriptor, look)
+    await ended.wait()
+    loop.remove_reader(descriptor)

@@ -1,0 +1,88 @@
+"""Torque's dialect against the commands that Slurm has for it, on a real Slurm."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pilotfish.batch.commands import Running
+from pilotfish.batch.dialect import AllocationRequest, Away, Errand, Output, Refused, Seen, State, Taken
+from pilotfish.batch.pbs import Torque
+from tests.clusters import SLURM, SlurmCluster
+
+pytestmark = [*SLURM, pytest.mark.needs("torque")]
+
+DIALECT = Torque()
+SCRIPT = Path(__file__).parents[2] / "clusters" / "slurm-torque"
+
+
+@pytest.fixture(autouse=True)
+def _commands(slurm: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - it must be up
+    exports = subprocess.run([SCRIPT, "env"], capture_output=True, text=True, check=True).stdout
+    for word in exports.split()[1:]:
+        monkeypatch.setenv(*word.split("=", 1))
+
+
+def run(call: Errand) -> Output:
+    with Running(call, os.environ) as running:
+        return running.wait()
+
+
+def wanted(folder: Path, *argv: str, **more: Any) -> AllocationRequest:
+    base: dict[str, Any] = {"argv": argv or ("sleep", "60"), "name": "pf-1", "folder": str(folder), "cores": 2}
+    return AllocationRequest(**base | {"log": str(folder / "log"), "seconds": 300.0} | more)
+
+
+def submit(ask: AllocationRequest) -> str:
+    answer = DIALECT.submitted(run(DIALECT.submit(ask)))
+    assert isinstance(answer, Taken), answer
+    return answer.id
+
+
+def look(*ids: str) -> Mapping[str, Seen]:
+    seen = DIALECT.seen(ids, run(DIALECT.look(ids)))
+    assert not isinstance(seen, Away), seen
+    return seen
+
+
+def until(slurm: SlurmCluster, job: str, state: State) -> Seen:
+    slurm.wait_for(lambda: look(job)[job].state is state)
+    return look(job)[job]
+
+
+def test_one_runs_where_it_should_and_ends(slurm: SlurmCluster, tmp_path: Path) -> None:
+    environment = (("GREETING", "it's"),)
+    job = submit(wanted(tmp_path, "sh", "-c", 'pwd; echo "$GREETING $SLURM_JOB_ID"', environment=environment))
+    until(slurm, job, State.ENDED)
+    slurm.wait_for((tmp_path / "log").exists)
+    assert (tmp_path / "log").read_text() == f"{tmp_path}\nit's {job}\n"
+
+
+def test_all_are_seen_at_once(slurm: SlurmCluster, tmp_path: Path) -> None:
+    runs = submit(wanted(tmp_path, nodes=4, cores=4, memory=500 * 2**20))
+    waits = submit(wanted(tmp_path, name="pf-2", nodes=4, after=runs))
+    assert until(slurm, runs, State.RUNNING).nodes == "n1,n2,n3,n4"
+    seen = look(runs, waits, "999999")
+    assert (seen[waits].state, seen["999999"].state) == (State.QUEUED, State.GONE)
+    assert DIALECT.found("pf-2", run(DIALECT.find("pf-2"))) == Taken(waits)
+    assert DIALECT.found("nobody", run(DIALECT.find("nobody"))) is None
+    assert DIALECT.cancelled(run(DIALECT.cancel([runs, waits, "999999"]))) is None
+    until(slurm, runs, State.ENDED)
+    until(slurm, waits, State.ENDED)
+
+
+def test_a_refusal_has_slurms_words(tmp_path: Path) -> None:
+    answer = DIALECT.submitted(run(DIALECT.submit(wanted(tmp_path, queue="nope"))))
+    assert isinstance(answer, Refused)
+    assert "invalid partition specified: nope" in answer.why
+
+
+def test_an_outage_is_told_apart_from_all_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "slurm.conf"
+    config.write_text(Path(os.environ["SLURM_CONF"]).read_text().replace("SlurmctldPort=", "SlurmctldPort=1#"))
+    monkeypatch.setenv("SLURM_CONF", str(config))
+    assert isinstance(DIALECT.submitted(run(DIALECT.submit(wanted(tmp_path)))), Away)
+    assert isinstance(DIALECT.seen(["1"], run(DIALECT.look(["1"]))), Away)

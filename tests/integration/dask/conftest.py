@@ -1,0 +1,3 @@
+from tests.clusters import _slurm, slurm
+
+__all__ = ["_slurm", "slurm"]
