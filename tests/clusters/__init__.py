@@ -6,6 +6,7 @@ outlive the test that came first, and end with the session.
 """
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -154,9 +155,12 @@ def _lent(cluster: _Lent, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Lent]:
 
 
 def _free_port(count: int) -> int:
-    """The first of so many ports beside each other that nobody listens on; below those that the kernel hands out."""
-    first = 17000 + os.getpid() * 16 % 15000
-    for port in (17000 + (first + step) % 15000 for step in range(0, 15000, 16)):
+    """The first of so many ports beside each other that nobody has; below those that the kernel hands out.
+
+    Any of them: others, who start a cluster at the same moment, would find the same first one.
+    """
+    for _ in range(1000):
+        port = 17000 + 16 * secrets.randbelow(900)
         if all(_is_free(port + beside) for beside in range(count)):
             return port
     pytest.fail("no free ports")
@@ -164,4 +168,8 @@ def _free_port(count: int) -> int:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as trial:
-        return trial.connect_ex(("127.0.0.1", port)) != 0
+        try:
+            trial.bind(("0.0.0.0", port))
+        except OSError:
+            return False
+    return True
