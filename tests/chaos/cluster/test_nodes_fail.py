@@ -117,4 +117,9 @@ def test_the_next_allocation_goes_on(slurm: SlurmCluster, tmp_path: Path, signal
     campaign.submit(nodes=2)
     campaign.let_go()
     campaign.finish()
-    assert campaign.ran_again() == (set() if signal == "USR1" else running)
+    again = campaign.ran_again()
+    assert not again & succeeded
+    if signal == "USR1":
+        assert not again
+    else:  # in the place of one that TERM has ended, another may have begun for a moment
+        assert running <= again
