@@ -17,12 +17,16 @@ LEASE = 2.0
 
 
 class Campaign:
-    """One campaign in a folder of its own; its tasks write down when they begin and end."""
+    """One campaign in a folder of its own; its tasks write down when they begin and end.
+
+    While a process of it is paused, whatever runs goes on running: it is there to be struck.
+    """
 
     def __init__(self, folder: Path, *, tasks: int, seconds: float) -> None:
         self.folder = folder
         self.tasks = tasks
-        command = f"echo {{index}} >> began; sleep {seconds}; echo {{index}} >> ended"
+        hold = "while [ -e paused ] && [ ! -e struck ]; do sleep 0.02; done"
+        command = f"echo {{index}} >> began; sleep {seconds}; {hold}; echo {{index}} >> ended"
         job = {"name": "a", "array": tasks, "command": command}
         (folder / "c.json").write_bytes(msgspec.json.encode({"name": "chaos", "jobs": [job]}))
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("PILOTFISH") or k == "PILOTFISH_RUNTIME"}
@@ -49,13 +53,14 @@ class Campaign:
     def strike(self, run: subprocess.Popen[str], target: str, *, while_tasks_run: bool = True) -> None:
         """Kill the target while a task runs, then let a paused survivor go on."""
         if while_tasks_run:
-            wait_for(self.task_runs, seconds=5)
+            wait_for(self.task_runs)
         everyone = {"manager": [run.pid], "agent": self.agents(run.pid), "keeper": self.keepers(run.pid)}
         everyone["keeper"] = everyone["keeper"][:1] if target == "keeper" else everyone["keeper"]
         victims = [pid for pids in everyone.values() for pid in pids] if target == "all" else everyone[target]
         assert victims, f"there is no {target} to kill"
         for pid in victims:
             os.kill(pid, signal.SIGKILL)
+        (self.folder / "struck").touch()
         marker = self.folder / "paused"
         paused = int(marker.read_text()) if marker.exists() else 0
         if paused and paused not in victims:

@@ -240,14 +240,26 @@ def test_the_last_frame_comes_before_the_end(harness: Harness) -> None:
 
 
 def test_a_client_hears_the_last_frame_before_the_end(harness: Harness) -> None:
-    client = harness.transport.connect()
-    server = harness.introduce(client)
-    client.send(note("never read"))
-    server.send(note("farewell"))
-    server.close()
-    assert take_to_the_end(client) == [note("farewell")]
-    with pytest.raises(DisconnectedError):
-        client.receive()
+    for _ in range(50):
+        client = harness.transport.connect()
+        server = harness.introduce(client)
+        client.send(note("never read"))
+        server.send(note("farewell"))
+        server.close()
+        assert take_to_the_end(client) == [note("farewell")]
+        with pytest.raises(DisconnectedError):
+            client.receive()
+
+
+def test_the_last_frame_of_a_client_that_has_not_heard_all_comes_too(harness: Harness) -> None:
+    for gone in range(50):
+        client = harness.transport.connect()
+        server = harness.introduce(client)
+        server.send(note("never read"))
+        client.send(note("farewell"))
+        client.close()
+        harness.wait_for(lambda: len(harness.gone) > gone)  # noqa: B023 - it is called at once
+        assert harness.heard[server] == [note("farewell")]
 
 
 def test_a_connection_that_we_closed_is_not_told_of(harness: Harness) -> None:

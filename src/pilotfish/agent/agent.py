@@ -139,10 +139,11 @@ class Agent:
             return False
         if self._farewell_at == math.inf:
             self._farewell_at = monotonic() + _FAREWELL
-            if self._greeted and self._reason is not None:
-                self._last_word = self._link.send(Left(self._reason))
-                self._look(monotonic())
-        heard = not any(self._crew.unrecorded()) and self._link.acknowledged >= self._last_word
+        recorded = not any(self._crew.unrecorded())
+        if recorded and self._greeted and self._reason is not None and not self._last_word:
+            self._last_word = self._link.send(Left(self._reason))  # not earlier: whoever has left tells no more
+            self._look(monotonic())
+        heard = recorded and self._link.acknowledged >= self._last_word
         return self._connection is None or heard or monotonic() >= self._farewell_at
 
     def _due(self) -> float:

@@ -30,10 +30,12 @@ __all__ = [
     "State",
     "Submission",
     "Taken",
+    "Unrehearsed",
     "clock",
     "epoch",
     "mebibytes",
     "needs_cores",
+    "refused",
     "said",
     "script",
     "unanswered",
@@ -204,6 +206,18 @@ class Dialect(Protocol):
         """Whether the system could be told. What became of them, the next look tells."""
 
 
+class Unrehearsed:
+    """Of a dialect whose system cannot tell whether something would start."""
+
+    def rehearse(self, wanted: AllocationRequest) -> Errand | None:  # noqa: ARG002
+        """It has no such question."""
+        return None
+
+    def rehearsed(self, output: Output) -> str | Refused | Away:
+        """Never asked."""
+        return said(output)
+
+
 def script(wanted: AllocationRequest, *before: str) -> str:
     """A shell script that becomes `argv`, so that signals for the script reach it; `before` are lines at its top."""
     exports = [f"export {name}={shlex.quote(text)}" for name, text in wanted.environment]
@@ -242,6 +256,12 @@ def said(output: Output, prefix: str = "") -> str:
     lines = [re.sub(prefix, "", line).strip() for line in (output.err.strip() or output.out.strip()).splitlines()]
     words = "; ".join(dict.fromkeys(filter(None, lines)))
     return words or f"the command ended with exit status {output.code} and said nothing"
+
+
+def refused(output: Output, prefix: str, full: re.Pattern[str]) -> Refused:
+    """A refused submission; `full` is what the words look like where there is as much of ours as may be."""
+    why = said(output, prefix)
+    return Refused(why, full=full.search(why) is not None)
 
 
 def unanswered(output: Output, signs: re.Pattern[str], lost: re.Pattern[str] | None = None) -> Away | None:

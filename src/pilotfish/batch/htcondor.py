@@ -19,13 +19,14 @@ from pilotfish.batch.dialect import (
     Away,
     Errand,
     Output,
-    Refused,
     Seen,
     State,
     Submission,
     Taken,
+    Unrehearsed,
     mebibytes,
     needs_cores,
+    refused,
     said,
     unanswered,
 )
@@ -48,7 +49,7 @@ _BY_USER = 1
 """HoldReasonCode of ``condor_hold``; all others are the system's own."""
 
 
-class HTCondor:
+class HTCondor(Unrehearsed):
     """HTCondor, as a `Dialect`."""
 
     name = "htcondor"
@@ -67,16 +68,7 @@ class HTCondor:
             return away
         if output.code == 0 and (first := re.search(r"^(\d+)\.\d+ - ", output.out, re.MULTILINE)):
             return Taken(first[1])
-        why = said(output, _PREFIX)
-        return Refused(why, full=_FULL.search(why) is not None)
-
-    def rehearse(self, wanted: AllocationRequest) -> Errand | None:  # noqa: ARG002
-        """It has no such question."""
-        return None
-
-    def rehearsed(self, output: Output) -> str | Refused | Away:
-        """Never asked."""
-        return said(output, _PREFIX)
+        return refused(output, _PREFIX, _FULL)
 
     def look(self, ids: Sequence[str]) -> Errand:
         """``condor_q -json``; it tells of ended jobs no more."""

@@ -18,15 +18,16 @@ from pilotfish.batch.dialect import (
     Away,
     Errand,
     Output,
-    Refused,
     Seen,
     State,
     Submission,
     Taken,
+    Unrehearsed,
     clock,
     epoch,
     mebibytes,
     needs_cores,
+    refused,
     said,
     script,
     unanswered,
@@ -63,7 +64,7 @@ _TERMINATED = 256 + 15
 _DATE = "%a %b %d %H:%M:%S %Y"
 
 
-class Pbs:
+class Pbs(Unrehearsed):
     """OpenPBS and PBS Professional, as a `Dialect`."""
 
     name = "pbs"
@@ -84,16 +85,7 @@ class Pbs:
         last = output.out.strip().rpartition("\n")[2].strip()
         if output.code == 0 and re.fullmatch(r"\d+(\.\S+)?", last):
             return Taken(last)
-        why = said(output, _PREFIX)
-        return Refused(why, full=_FULL.search(why) is not None)
-
-    def rehearse(self, wanted: AllocationRequest) -> Errand | None:  # noqa: ARG002
-        """It has no such question."""
-        return None
-
-    def rehearsed(self, output: Output) -> str | Refused | Away:
-        """Never asked."""
-        return said(output, _PREFIX)
+        return refused(output, _PREFIX, _FULL)
 
     def look(self, ids: Sequence[str]) -> Errand:
         """``qstat -f``, with times of no zone."""

@@ -27,6 +27,7 @@ from pilotfish.batch.dialect import (
     Taken,
     epoch,
     needs_cores,
+    refused,
     said,
     script,
     unanswered,
@@ -63,8 +64,7 @@ class Sge:
         last = output.out.strip().rpartition("\n")[2]
         if output.code == 0 and last.isdigit():
             return Taken(last)
-        why = said(output, _PREFIX)
-        return Refused(why, full=_FULL.search(why) is not None)
+        return refused(output, _PREFIX, _FULL)
 
     def rehearse(self, wanted: AllocationRequest) -> Errand:
         """``qsub -w v``: whether it could start if nothing else ran."""

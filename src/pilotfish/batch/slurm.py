@@ -22,6 +22,7 @@ from pilotfish.batch.dialect import (
     Taken,
     clock,
     mebibytes,
+    refused,
     said,
     script,
     unanswered,
@@ -93,8 +94,7 @@ class Slurm:
         last = output.out.strip().rpartition("\n")[2].partition(";")[0]
         if output.code == 0 and last.isdigit():
             return Taken(last)
-        why = said(output, _PREFIX)
-        return Refused(why, full=_FULL.search(why) is not None)
+        return refused(output, _PREFIX, _FULL)
 
     def rehearse(self, wanted: AllocationRequest) -> Errand:
         """``sbatch --test-only``."""

@@ -27,7 +27,7 @@ from pilotfish.cli.machine import add_machine, declared_of, machine_words
 from pilotfish.errors import UserError
 from pilotfish.functions.cache import cache_name
 from pilotfish.runtime import memory_folder, private_folder, runtime_folder
-from pilotfish.transport.join import Join, parse_join, read_join, write_join
+from pilotfish.transport.join import JOIN, Join, parse_join, read_join, write_join
 
 if TYPE_CHECKING:
     from pilotfish.batch.allocation import Allocation
@@ -110,7 +110,7 @@ def _start_each(arguments: argparse.Namespace, allocation: "Allocation | None") 
 def _config(join: Join, node: str, declared: Declared) -> AgentConfig:
     """What the agent of this node is told; leaves there how to join, for it and for one that lives here already."""
     folder = runtime_folder(f"{join.key}-{node}")
-    own = folder / "join"
+    own = folder / JOIN
     write_join(own, join)
     shared = _sees(join)
     memory = memory_folder()
@@ -123,7 +123,7 @@ def _config(join: Join, node: str, declared: Declared) -> AgentConfig:
         scratch=str(folder / "scratch"),
         settings=join.settings,
         # What lies at that place on a node that does not see ours is not ours.
-        joins=(f"{join.campaign}/join", str(own)) if shared else (str(own),),
+        joins=(f"{join.campaign}/{JOIN}", str(own)) if shared else (str(own),),
         shared=shared,
         copies=None if memory is None else str(memory / cache_name(join.key)),
     )
@@ -132,6 +132,6 @@ def _config(join: Join, node: str, declared: Declared) -> AgentConfig:
 def _sees(join: Join) -> bool:
     """Whether the campaign's folder is there on this node too, and the same."""
     try:
-        return read_join(Path(join.campaign, "join")).authority == join.authority
+        return read_join(Path(join.campaign, JOIN)).authority == join.authority
     except UserError:
         return False

@@ -13,30 +13,31 @@ import json
 import logging
 import os
 import random
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
 import msgspec
 import psutil
-from distributed.comm.core import Comm, CommClosedError, Listener, connect, listen
+from distributed.comm.core import Comm, Listener, connect, listen
 from distributed.security import Security
 
 from pilotfish.errors import UserError
 from pilotfish.transport.bulk import Piece, send_pieces, take_pieces
 from pilotfish.transport.credentials import credentials_in
-from pilotfish.transport.depot import Depot, open_values
+from pilotfish.transport.depot import END, Depot, open_values
 from pilotfish.transport.join import Join, read_join
 
 __all__ = ["be_dialer", "be_gateway"]
 
 _MESSAGES, _PIECES, _VALUES = "messages", "pieces", "values"
 """What a connection carries: its first word."""
-_Ends: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 _CHUNK = 2**18
 """Bytes that travel at once."""
+_CROWDED = 0.1
+"""Seconds until the next attempt to take a connection where there were no descriptors for it."""
 _CONNECT_PATIENCE = 5.0
 """Seconds for one address to answer."""
 
@@ -68,12 +69,12 @@ def be_gateway(credentials: Path, manager: Path, outputs: Path, port: int, value
             try:
                 kind = await comm.read()
                 if kind == _MESSAGES:
-                    await _pass(comm, *await asyncio.open_unix_connection(manager))
+                    await _pass(comm, await _knock(manager))
                 elif kind == _VALUES:
                     await Depot(comm, open_values(values)).serve()
                 else:
                     await take_pieces(comm, outputs)
-            except (OSError, CommClosedError):
+            except OSError:
                 comm.abort()  # either side has gone
             finally:
                 passing.discard(task)
@@ -112,24 +113,25 @@ def be_dialer(joins: Sequence[Path], door: Path, outputs: Path) -> None:
     async def serve() -> None:
         last = ""
 
-        async def reach(kind: str, writer: asyncio.StreamWriter) -> Comm | None:
+        async def reach(kind: str) -> Comm | None:
             nonlocal last
             comm = None
             with contextlib.suppress(UserError):
                 join = next((read_join(path) for path in joins if path.exists()), None)
                 comm = None if join is None else await _dial(join, last)
-            if comm is None:
-                writer.close()
-                return None
-            last = comm.peer_address
-            await comm.write(kind)
+            if comm is not None:
+                last = comm.peer_address
+                await comm.write(kind)
             return comm
 
-        def through(kind: str, talk: Callable[[Comm, *_Ends], Awaitable[None]]) -> Callable[[*_Ends], Awaitable[None]]:
-            async def take(*ends: *_Ends) -> None:
-                comm = await reach(kind, ends[1])
-                if comm is not None:
-                    await talk(comm, *ends)
+        def through(
+            kind: str, talk: Callable[[Comm, socket.socket], Awaitable[None]]
+        ) -> Callable[[socket.socket], Awaitable[None]]:
+            async def take(end: socket.socket) -> None:
+                with end, contextlib.suppress(OSError):  # of a connection that ends at once; there will be another
+                    comm = await reach(kind)
+                    if comm is not None:
+                        await talk(comm, end)
 
             return take
 
@@ -138,11 +140,8 @@ def be_dialer(joins: Sequence[Path], door: Path, outputs: Path) -> None:
             door.with_name(f"{door.name}-values"): through(_VALUES, _pass),
             door.with_name(f"{door.name}-bulk"): through(_PIECES, partial(_bring, outputs)),
         }
-        for path, answer in doors.items():
-            path.unlink(missing_ok=True)
-            await asyncio.start_unix_server(answer, path)
-            path.chmod(0o600)
-        await _end_of_input()
+        answering = [asyncio.create_task(_answer_at(_open_door(path), answer)) for path, answer in doors.items()]
+        await asyncio.wait([*answering, asyncio.create_task(_end_of_input())], return_when=asyncio.FIRST_COMPLETED)
         for path in doors:
             path.unlink(missing_ok=True)
         os._exit(0)  # all that is still on its way belongs to an agent that has gone
@@ -193,7 +192,7 @@ async def _dial(join: Join, last: str) -> Comm | None:
     """A connection to the manager, at the address that answered last if it can be had there; None where it cannot."""
     security = _security(join.authority, join.certificate, join.secret)
     for address in sorted(join.addresses, key=lambda address: address != last):
-        with contextlib.suppress(OSError, CommClosedError):
+        with contextlib.suppress(OSError):
             options = security.get_connection_args("worker")
             comm: Comm = await connect(address, timeout=_CONNECT_PATIENCE, deserialize=False, **options)
             return comm
@@ -201,42 +200,85 @@ async def _dial(join: Join, last: str) -> Comm | None:
     return None
 
 
-async def _pass(comm: Comm, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Pass bytes both ways until either side ends, then end the other."""
+def _open_door(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)
+    door = socket.socket(socket.AF_UNIX)
+    door.settimeout(0)
+    door.bind(str(path))
+    path.chmod(0o600)
+    door.listen()
+    return door
+
+
+async def _answer_at(door: socket.socket, answer: Callable[[socket.socket], Awaitable[None]]) -> None:
+    """Take what connects, for ever."""
+    loop = asyncio.get_running_loop()
+    answers: set[asyncio.Future[None]] = set()
+    while True:
+        try:
+            end, _ = await loop.sock_accept(door)
+        except OSError:
+            await asyncio.sleep(_CROWDED)
+            continue
+        answers.add(task := asyncio.ensure_future(answer(end)))
+        task.add_done_callback(answers.discard)
+
+
+async def _knock(path: Path) -> socket.socket:
+    """A connection to a Unix socket."""
+    end = socket.socket(socket.AF_UNIX)
+    end.settimeout(0)
+    try:
+        await asyncio.get_running_loop().sock_connect(end, str(path))
+    except BaseException:
+        end.close()
+        raise
+    return end
+
+
+async def _pass(comm: Comm, end: socket.socket) -> None:
+    """Pass bytes both ways until either side ends, then end the other, which hears all that was said before.
+
+    Hence a side that has ended says so by `END`, and the other one closes: to close while something comes in would
+    destroy what is on its way out. For the same reason no stream of asyncio reads here: it drops what it has read, and
+    reads no more, once a write has failed.
+    """
+    loop = asyncio.get_running_loop()
 
     async def out() -> None:
-        while data := await reader.read(_CHUNK):
-            await comm.write(data)
-            if len(data) > _CHUNK // 2:  # Dask keeps what a slow reader does not take, without limit
-                await comm.stream.write(b"")  # type: ignore[attr-defined]
+        with contextlib.suppress(OSError):  # it has closed before it had heard all
+            while data := await loop.sock_recv(end, _CHUNK):
+                await comm.write(data)
+                if len(data) > _CHUNK // 2:  # Dask keeps what a slow reader does not take, without limit
+                    await comm.stream.write(b"")  # type: ignore[attr-defined]
+        with contextlib.suppress(OSError):
+            await comm.write(END)
 
     async def back() -> None:
-        while True:
-            writer.write(await comm.read())
-            await writer.drain()
+        while data := await comm.read():
+            with contextlib.suppress(OSError):  # it has gone, but what it said last may still be on its way
+                await loop.sock_sendall(end, data)
 
-    ways = [asyncio.ensure_future(out()), asyncio.ensure_future(back())]
+    outward = asyncio.ensure_future(out())
     try:
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        await back()
     finally:
-        for way in ways:
-            way.cancel()
-        for way in ways:
-            with contextlib.suppress(asyncio.CancelledError, OSError, CommClosedError):
-                await way
-        with contextlib.suppress(OSError, CommClosedError):
+        outward.cancel()
+        await asyncio.wait([outward])
+        end.close()
+        with contextlib.suppress(OSError):
             await comm.close()
-        writer.close()
 
 
-async def _bring(outputs: Path, comm: Comm, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _bring(outputs: Path, comm: Comm, end: socket.socket) -> None:
     """Bring pieces of outputs to the manager's side, as the agent says; answer it with a line each time."""
+    reader, writer = await asyncio.open_unix_connection(sock=end)
     try:
         while line := await reader.readline():
             trouble = await send_pieces(comm, outputs, msgspec.json.decode(line, type=list[Piece]))
             writer.write(f"{trouble}\n".encode())
             await writer.drain()
-    except (OSError, CommClosedError):
+    except OSError:
         pass  # the agent will ask again
     finally:
         comm.abort()

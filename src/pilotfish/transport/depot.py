@@ -12,12 +12,14 @@ import os
 from functools import cache
 from pathlib import Path
 
-from distributed.comm.core import Comm
+from distributed.comm.core import Comm, CommClosedError
 
 from pilotfish.functions.values import Arriving, Values, is_value_name
 
-__all__ = ["Depot", "open_values"]
+__all__ = ["END", "Depot", "open_values"]
 
+END = b""
+"""What a connection carries last."""
 _CHUNK = 2**20
 """Bytes that travel at once."""
 _LONGEST = 128
@@ -60,9 +62,15 @@ class Depot:
         while b"\n" not in self._arrived:
             if len(self._arrived) > _LONGEST:
                 raise OSError(errno.EPROTO, "a worker does not ask as it should")
-            self._arrived += await self._comm.read()
+            self._arrived += await self._read()
         line, self._arrived = self._arrived.split(b"\n", 1)
         return line.decode(errors="replace")
+
+    async def _read(self) -> bytes:
+        data: bytes = await self._comm.read()
+        if data == END:
+            raise CommClosedError("the worker has gone")
+        return data
 
     async def _answer(self, word: str, name: str) -> None:
         if word == "here":
@@ -106,7 +114,7 @@ class Depot:
     async def _hear(self, arriving: Arriving) -> None:
         left = arriving.size
         while left:
-            data = self._arrived or await self._comm.read()
+            data = self._arrived or await self._read()
             data, self._arrived = data[:left], data[left:]
             arriving.take(data)
             left -= len(data)

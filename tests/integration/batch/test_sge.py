@@ -1,46 +1,20 @@
 """Grid Engine's dialect against a real Grid Engine."""
 
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pilotfish.batch.commands import Running
-from pilotfish.batch.dialect import AllocationRequest, Away, Errand, Output, Refused, Seen, State, Taken
+from pilotfish.batch.dialect import Away, Refused, State, Taken
 from pilotfish.batch.sge import Sge
 from tests.clusters import GRID_ENGINE, GridEngine
+from tests.integration.batch.asking import Asking, run
 
 pytestmark = [*GRID_ENGINE]
 
 DIALECT = Sge()
-
-
-def run(call: Errand) -> Output:
-    with Running(call, os.environ) as running:
-        return running.wait()
-
-
-def wanted(folder: Path, *argv: str, **more: Any) -> AllocationRequest:
-    base: dict[str, Any] = {"argv": argv or ("sleep", "60"), "name": "pf-1", "folder": str(folder), "cores": 1}
-    return AllocationRequest(**base | {"log": str(folder / "log"), "seconds": 300.0} | more)
-
-
-def submit(ask: AllocationRequest) -> str:
-    answer = DIALECT.submitted(run(DIALECT.submit(ask)))
-    assert isinstance(answer, Taken), answer
-    return answer.id
-
-
-def look(*ids: str) -> dict[str, Seen]:
-    seen = DIALECT.seen(ids, run(DIALECT.look(ids)))
-    assert not isinstance(seen, Away), seen
-    return dict(seen)
-
-
-def until(engine: GridEngine, job: str, state: State) -> Seen:
-    engine.wait_for(lambda: look(job)[job].state is state)
-    return look(job)[job]
+ASKING = Asking(DIALECT, cores=1)
+wanted, submit, look, until = ASKING.wanted, ASKING.submit, ASKING.look, ASKING.until
 
 
 def printed(engine: GridEngine, folder: Path, words: str) -> None:

@@ -1,6 +1,5 @@
 """Slurm's dialect and the book of allocations against a real Slurm."""
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -8,46 +7,16 @@ from typing import Any
 import pytest
 
 from pilotfish.batch.allocations import Action, Allocations, Find, Inspect, Revoke
-from pilotfish.batch.commands import Running
-from pilotfish.batch.dialect import AllocationRequest, Away, Dialect, Errand, Output, Refused, Seen, State, Taken
+from pilotfish.batch.dialect import Away, Dialect, Output, Refused, Seen, State, Taken
 from pilotfish.batch.slurm import Slurm
 from tests.clusters import SLURM, SlurmCluster
+from tests.integration.batch.asking import Asking, run
 
 pytestmark = [*SLURM]
 
 DIALECT = Slurm()
-
-
-def run(call: Errand) -> Output:
-    with Running(call, os.environ) as running:
-        return running.wait()
-
-
-def wanted(folder: Path, *argv: str, **more: Any) -> AllocationRequest:
-    base: dict[str, Any] = {
-        "argv": argv or ("sleep", "60"),
-        "name": "pf-1",
-        "folder": str(folder),
-        "log": str(folder / "log"),
-    }
-    return AllocationRequest(**base | {"seconds": 300.0} | more)
-
-
-def submit(ask: AllocationRequest) -> str:
-    answer = DIALECT.submitted(run(DIALECT.submit(ask)))
-    assert isinstance(answer, Taken), answer
-    return answer.id
-
-
-def look(*ids: str) -> dict[str, Seen]:
-    seen = DIALECT.seen(ids, run(DIALECT.look(ids)))
-    assert not isinstance(seen, Away), seen
-    return dict(seen)
-
-
-def until(slurm: SlurmCluster, job: str, state: State) -> Seen:
-    slurm.wait_for(lambda: look(job)[job].state is state)
-    return look(job)[job]
+ASKING = Asking(DIALECT)
+wanted, submit, look, until = ASKING.wanted, ASKING.submit, ASKING.look, ASKING.until
 
 
 def perform(book: Allocations, dialect: Dialect, action: Action, now: float) -> None:

@@ -2,20 +2,20 @@
 
 import os
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from pilotfish.batch.commands import Running
-from pilotfish.batch.dialect import AllocationRequest, Away, Errand, Output, Refused, Seen, State, Taken
+from pilotfish.batch.dialect import Away, Refused, State, Taken
 from pilotfish.batch.pbs import Torque
 from tests.clusters import SLURM, SlurmCluster
+from tests.integration.batch.asking import Asking, run
 
 pytestmark = [*SLURM, pytest.mark.needs("torque")]
 
 DIALECT = Torque()
+ASKING = Asking(DIALECT, cores=2)
+wanted, submit, look, until = ASKING.wanted, ASKING.submit, ASKING.look, ASKING.until
 SCRIPT = Path(__file__).parents[2] / "clusters" / "slurm-torque"
 
 
@@ -24,33 +24,6 @@ def _commands(slurm: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> None:  # 
     exports = subprocess.run([SCRIPT, "env"], capture_output=True, text=True, check=True).stdout
     for word in exports.split()[1:]:
         monkeypatch.setenv(*word.split("=", 1))
-
-
-def run(call: Errand) -> Output:
-    with Running(call, os.environ) as running:
-        return running.wait()
-
-
-def wanted(folder: Path, *argv: str, **more: Any) -> AllocationRequest:
-    base: dict[str, Any] = {"argv": argv or ("sleep", "60"), "name": "pf-1", "folder": str(folder), "cores": 2}
-    return AllocationRequest(**base | {"log": str(folder / "log"), "seconds": 300.0} | more)
-
-
-def submit(ask: AllocationRequest) -> str:
-    answer = DIALECT.submitted(run(DIALECT.submit(ask)))
-    assert isinstance(answer, Taken), answer
-    return answer.id
-
-
-def look(*ids: str) -> Mapping[str, Seen]:
-    seen = DIALECT.seen(ids, run(DIALECT.look(ids)))
-    assert not isinstance(seen, Away), seen
-    return seen
-
-
-def until(slurm: SlurmCluster, job: str, state: State) -> Seen:
-    slurm.wait_for(lambda: look(job)[job].state is state)
-    return look(job)[job]
 
 
 def test_one_runs_where_it_should_and_ends(slurm: SlurmCluster, tmp_path: Path) -> None:

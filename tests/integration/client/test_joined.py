@@ -1,7 +1,6 @@
 """Sessions that join a server: they work as sessions of their own do, whatever is killed meanwhile."""
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import pytest
 
 import pilotfish as pf
 from pilotfish.errors import ImpossibleRequestError, NotYetSupportedError, TaskError, UnavailableError, UserError
+from pilotfish.manager.campaigns import socket_path
 from tests.integration.client.serving import Server, wait_for
 
 
@@ -300,7 +300,7 @@ def test_a_server_that_stays_away_ends_the_waiting(
 
 def test_the_address_may_be_a_store_a_folder_or_a_socket(server: Server) -> None:
     folder = server.store / "server"
-    socket = next(Path(os.environ["PILOTFISH_RUNTIME"]).glob("*/manager.sock"))
+    socket = socket_path(folder)
     for address in (server.address, f"unix:{folder}", f"unix:{socket}"):
         with pf.Session(address) as session:
             assert session.submit(square, 2).result() == 4
