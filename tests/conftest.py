@@ -38,6 +38,7 @@ COMPONENTS: dict[str, Callable[[], bool]] = {
     "cpython-tests": lambda: find_spec("test.test_concurrent_futures") is not None,
     "faketime": lambda: shutil.which("faketime") is not None,
     "grid-engine": lambda: shutil.which("sge_qmaster", path="/usr/lib/gridengine") is not None and os.getuid() == 0,
+    "htcondor": lambda: find_spec("htcondor") is not None,
     "joblib": lambda: find_spec("joblib") is not None,
     "mpi": lambda: shutil.which("mpiexec.openmpi") is not None,
     "root": lambda: os.getuid() == 0,

@@ -1,6 +1,6 @@
 """Where this user's sockets, journals and claims lie on this machine.
 
-What belongs here: that one folder, and what makes a folder private. What must not: what lies in it.
+What belongs here: that one folder, and what makes a folder or a file private. What must not: what lies in it.
 """
 
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pilotfish.errors import UserError
 
-__all__ = ["memory_folder", "private_folder", "runtime_folder"]
+__all__ = ["memory_folder", "private_folder", "runtime_folder", "write_private"]
 
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of ours is made in it
 
@@ -42,3 +42,27 @@ def private_folder(path: Path) -> Path:
     if found.st_mode & 0o077:
         raise UserError(f"{path} must be a folder that only you can enter: `chmod 700 {path}` makes it one")
     return path
+
+
+def write_private(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Write a file that its user alone may read, never half written; also in a folder where others may write.
+
+    Args:
+        path: of the file; one that is there is replaced.
+        content: all of it.
+        durable: it is on the disk before it appears.
+
+    """
+    # Nobody can have made the draft before, to read what we write: its name is not to be guessed, and it is made anew.
+    draft = path.with_name(f"{path.name}.{os.urandom(8).hex()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(descriptor)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise

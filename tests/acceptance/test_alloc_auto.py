@@ -167,6 +167,18 @@ def test_for_what_could_never_run_there_nothing_is_asked(
     service.end(service.server)
 
 
+def test_where_what_waits_cannot_start_it_does_not_get_one_allocation_after_the_other(
+    slurm: SlurmCluster, service: Service
+) -> None:
+    """Nobody has said how much memory nodes have."""
+    service.submit(1, "    memory: 1TB\n")
+    auto = service.auto("--idle", "1s")
+    service.wait_until_said(auto, "none of what waits started in it")
+    service.wait_until_said(auto, "trying again later")
+    slurm.wait_for(lambda: not jobs(slurm))
+    service.end(auto, service.server)
+
+
 def test_after_a_refusal_it_waits_and_says_so(slurm: SlurmCluster, service: Service) -> None:
     service.submit(1)
     auto = service.auto("-p", "nope")

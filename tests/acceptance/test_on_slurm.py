@@ -187,11 +187,19 @@ def test_another_server_gets_nodes_when_they_are_asked_for(slurm: SlurmCluster, 
     server.communicate(timeout=30)
 
 
+def test_from_outside_the_one_node_of_salloc_it_works_there(slurm: SlurmCluster, away: Box) -> None:
+    words = ("salloc", "--nodes=1", "--time=10", str(PILOTFISH), "run", "--", "sh", "-c", "echo $SLURMD_NODENAME")
+    done = subprocess.run(words, env=away.env, cwd=away.folder, text=True, capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "n1\n"), done.stderr
+    slurm.wait_for(lambda: is_idle(slurm))
+
+
 @pytest.mark.parametrize("nodes", [1, 2])
 def test_inside_a_job_it_uses_the_nodes_of_that_job(slurm: SlurmCluster, away: Box, nodes: int) -> None:
     away.write("go", "")
+    away.write("c.yaml", f"{CAMPAIGN}    labels: [fast]\n")
     words = [f"--nodes={nodes}", "--exclusive", "--time=10", f"--chdir={away.folder}", "--output=out"]
-    script = f"#!/bin/sh\n{PILOTFISH} run c.yaml 2> said; echo $? > code\n"
+    script = f"#!/bin/sh\n{PILOTFISH} run c.yaml --label fast 2> said; echo $? > code\n"
     subprocess.run(["sbatch", *words], input=script, env=away.env, text=True, capture_output=True, check=True)
     away.wait_for(lambda: away.lines("code"), 60)
     assert away.lines("code") == ["0"], away.lines("said")

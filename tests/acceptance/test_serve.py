@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.box import Box
+from tests.acceptance.box import PILOTFISH, Box
 
 CLASSES = """
 import pilotfish as pf
@@ -111,6 +111,17 @@ def test_what_was_submitted_survives_and_runs_once(served: Served) -> None:
     assert served.jobs()[held] == {"ready": 1}
     assert served.run("release", "h").returncode == 0
     assert served.run("wait", "h").returncode == 0
+
+
+def test_who_waits_for_what_was_submitted_outlives_the_server_from_the_first_moment_on(served: Served) -> None:
+    waiting = served.start("submit", "--wait", "--", "sh", "-c", "until [ -e go ]; do sleep 0.05; done")
+    assert waiting.stdout is not None
+    assert waiting.stdout.readline() == "1\n"
+    served.server.kill()
+    served.server.wait()
+    served.serve()
+    (served.folder / "go").touch()
+    assert waiting.wait(30) == 0
 
 
 def test_a_signal_lets_end_what_runs_and_keeps_the_queue(served: Served) -> None:
@@ -215,6 +226,40 @@ def test_a_server_without_an_agent_keeps_what_is_submitted(box: Box) -> None:
     assert "nobody works on 1" in done.stderr
 
 
+@pytest.mark.parametrize("streams", ["2> /dev/full", "2>&-", "--json | head -n 1", "0<&- 1>&- 2>&-"])
+def test_a_server_that_cannot_say_what_happens_serves_on(box: Box, streams: str) -> None:
+    command = f"{PILOTFISH} serve --store .pilotfish --cores 1 {streams} & echo $! > pid; wait"
+    shell = subprocess.Popen(["/bin/sh", "-c", command], cwd=box.folder, env=box.env, stdout=subprocess.DEVNULL)
+    access = box.folder / ".pilotfish" / "server" / "access"
+    box.wait_for(access.exists)
+    try:
+        for _ in range(2):
+            done = box.run("submit", "--wait", "--", "true")
+            assert done.returncode == 0, done.stderr
+    finally:
+        os.kill(json.loads(access.read_bytes())["pid"], signal.SIGINT)
+        shell.wait(30)
+        box.wait_for(lambda: not access.exists())
+
+
+def test_commands_need_no_standard_streams(served: Served) -> None:
+    words = f"exec {PILOTFISH} submit -J closed -- true <&- >&- 2>&-"
+    assert subprocess.run(["/bin/sh", "-c", words], cwd=served.folder, env=served.env, check=False).returncode == 0
+    words = f"exec {PILOTFISH} submit - <&-"
+    done = subprocess.run(["/bin/sh", "-c", words], cwd=served.folder, env=served.env, check=False, capture_output=True)
+    assert done.returncode == 2, done.stderr
+    assert served.run("wait", "closed").returncode == 0
+
+
+def test_what_is_named_twice_is_waited_for_once(served: Served) -> None:
+    (number,) = served.submit("-J", "a", "--", "true")
+    done = served.run("wait", "--json", "a", "a", number)
+    assert (done.returncode, json.loads(done.stdout)) == (
+        0,
+        [{"id": "a", "counts": {"succeeded": 1}}, {"id": number, "counts": {"succeeded": 1}}],
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -231,12 +276,14 @@ def test_a_server_without_an_agent_keeps_what_is_submitted(box: Box) -> None:
         (("submit", "-a", "0-2", "--", "echo", "{x}"), 2, "command: unknown placeholder {x}"),
         (("submit", "--cores", "2", "--", "true"), 2, "files and commands go to a server"),
         (("submit", "-c", "1", "bad.yaml"), 2, "-c is for `submit -- COMMAND`"),
+        (("submit", "-J", "x", "jobs:Echo"), 2, "-J is for `submit -- COMMAND`"),
         (("submit", "bad.yaml", "--", "true"), 2, "a job file (bad.yaml) and a command at once"),
         (("submit", "after.yaml"), 2, "after.yaml:1: jobs[0].after: no job of this campaign is named 'nothing'"),
         (("submit", "limits.yaml"), 2, "limits.yaml:1: limits.seat: 1 here, and the server has none of that name"),
         (("submit", "--server", "/nowhere", "--", "true"), 2, "/nowhere: there is no server"),
         (("submit", "--server", "https://x", "--", "true"), 2, "https://x: servers on other machines are not yet"),
         (("serve", "--http", "80"), 2, "--http is not yet supported"),
+        (("serve", "--no-agent", "--cores", "2"), 2, "--no-agent runs nothing on this machine"),
         (("serve", "--limit", "x"), 2, "--limit: expected NAME=N such as licence=4, got 'x'"),
         (("wait", "none"), 2, "there is no job `none`"),
     ],

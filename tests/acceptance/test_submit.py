@@ -194,6 +194,8 @@ def test_the_campaign_of_a_job_file_takes_no_calls(jobs: Box) -> None:
         (("nowhere.py:Echo",), "nowhere.py: there is no such file"),
         (("broken:Echo",), "broken cannot be imported: NameError: name 'oops' is not defined"),
         (("lacking:Echo",), "lacking cannot be imported: No module named 'no_such_thing'"),
+        (("leaving:Echo",), "leaving cannot be imported: SystemExit: bye"),
+        (("jobs:Echo", f"value={'[' * 100_000}"), "value: its JSON is nested too deeply"),
         (("jobs:Ecoh",), "jobs has no `Ecoh`; job classes there: Echo, Wait, Split, Part, Negative"),
         (("jobs:Path",), "jobs is not derived from pilotfish.JobClass: `Path`; job classes there: Echo"),
         (("jobs:Echo", "value"), "expected KEY=VALUE, such as end=1000, got 'value'"),
@@ -204,6 +206,7 @@ def test_the_campaign_of_a_job_file_takes_no_calls(jobs: Box) -> None:
 )
 def test_what_is_wrong_is_one_line_before_anything_runs(jobs: Box, words: tuple[str, ...], message: str) -> None:
     jobs.write("broken.py", "oops\n")
+    jobs.write("leaving.py", "raise SystemExit('bye')\n")
     jobs.write("lacking.py", "import no_such_thing\n")
     done = jobs.run("submit", *words)
     assert done.returncode == 2

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.chaos.chaos import PILOTFISH, wait_for
+from tests.chaos.chaos import PILOTFISH, read, wait_for
 from tests.chaos.network import BY_WORD, FarCampaign, Network
 
 pytestmark = pytest.mark.needs("root")
@@ -104,6 +104,21 @@ def there(campaign: FarCampaign) -> list[str]:
     return [f"{outputs}/{name}" for name in campaign.network.machines["manager"].do("ls", str(outputs)).split()]
 
 
+def test_a_node_comes_back_with_an_empty_disk(campaign: FarCampaign) -> None:
+    """What it brings then is not written over what it has brought before."""
+    campaign.let_go("0", "1")
+    wait_for(lambda: campaign.running("a") == {"2", "3"} and settled(campaign) == {"0", "1"})
+    runtime = campaign.runtime("a")
+    for pid in campaign.processes():
+        if f"PILOTFISH_RUNTIME={runtime}\0".encode() in read(pid, "environ"):
+            os.kill(pid, signal.SIGKILL)
+    campaign.agents[0].wait(30)
+    campaign.network.machines["a"].do("umount", "-l", str(runtime))
+    mount(campaign, "a", runtime)
+    campaign.agent("a")
+    finish_with_all_outputs(campaign, ended_with_their_agent=frozenset({"2", "3"}))
+
+
 def test_the_disk_of_the_manager_is_full(campaign: FarCampaign) -> None:
     outputs = campaign.join.with_name("outputs")
     campaign.let_go("0")
@@ -129,6 +144,9 @@ def test_an_agent_that_is_told_to_end_brings_its_outputs_first(campaign: FarCamp
     make_room(campaign, "manager", outputs)
     wait_for(lambda: settled(campaign) == {"0", "1"})
     campaign.wait_until_said("its agent was ended by SIGTERM")
+    wait_for(lambda: not campaign.processes("agent", "--join"))
+    left = campaign.network.machines["a"].do("ls", "-AR", str(campaign.runtime("a"))).split()
+    assert not {"join", "outputs"} & set(left), "a key, or outputs that are elsewhere, stay for ever"
     campaign.agent("a")
     # What printed nothing may have been settled at once, and the next task have begun.
     finish_with_all_outputs(campaign, ended_with_their_agent=frozenset({"2", "3"}))

@@ -212,6 +212,23 @@ def test_large_frames_pass_each_other(harness: Harness) -> None:
     client.close()
 
 
+def test_many_messages_may_need_more_than_one_frame(harness: Harness) -> None:
+    client = harness.transport.connect()
+    server = harness.introduce(client)
+    messages = tuple(Note(f"{n}" + "x" * 2**20) for n in range(80))
+    client.send(Frame(2, 1, messages))
+
+    def all_have_come() -> bool:
+        client.flush()
+        return sum(len(frame.messages) for frame in harness.heard[server]) == len(messages)
+
+    harness.wait_for(all_have_come)
+    frames = harness.heard[server]
+    assert tuple(message for frame in frames for message in frame.messages) == messages
+    assert [frame.first for frame in frames] == [2, 2 + len(frames[0].messages)]
+    client.close()
+
+
 def test_many_connections_are_kept_apart(harness: Harness) -> None:
     clients = [harness.transport.connect() for _ in range(50)]
     for n, client in enumerate(clients):

@@ -9,7 +9,7 @@ import re
 import tokenize
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
 
@@ -51,9 +51,14 @@ class Source:
         """True for the door of a package below ``pilotfish``."""
         return self.path.endswith("/__init__.py") and self.path.count("/") > 2
 
+    @property
+    def tokens(self) -> Iterator[tokenize.TokenInfo]:
+        """Not kept: there are millions."""
+        return tokenize.generate_tokens(io.StringIO(self.text).readline)
+
     @cached_property
-    def tokens(self) -> list[tokenize.TokenInfo]:
-        return list(tokenize.generate_tokens(io.StringIO(self.text).readline))
+    def comments(self) -> list[tokenize.TokenInfo]:
+        return [token for token in self.tokens if token.type == tokenize.COMMENT] if "#" in self.text else []
 
     @cached_property
     def code_lines(self) -> set[int]:
@@ -160,9 +165,7 @@ def public_names_are_documented(source: Source) -> Iterator[str]:
 
 
 def promises_are_written_down(source: Source) -> Iterator[str]:
-    for token in source.tokens:
-        if token.type != tokenize.COMMENT:
-            continue
+    for token in source.comments:
         mark = re.search(r"\b(TODO|FIXME|XXX)\b[\s:]*(.*)", token.string)
         if mark and (not mark[2] or mark[2] not in LIMITS.read_text()):
             yield f"line {token.start[0]}: not in docs/limits.md: {token.string}"
@@ -183,6 +186,7 @@ def exported_twice(sources: list[Source]) -> list[str]:
     return sorted(name for name, count in counts.items() if count > 1)
 
 
+@cache
 def sources_under(*folders: str) -> list[Source]:
     return [
         Source(path.relative_to(ROOT).as_posix(), path.read_text())
@@ -191,6 +195,7 @@ def sources_under(*folders: str) -> list[Source]:
     ]
 
 
+@pytest.mark.xdist_group("shape")  # all is read once
 @pytest.mark.parametrize("law", EVERYWHERE)
 def test_law_holds_everywhere(law: Callable[[Source], Iterator[str]]) -> None:
     sources = sources_under("src", "tests", "benchmarks", "examples")

@@ -13,6 +13,7 @@ import fcntl
 import math
 import os
 import selectors
+import shutil
 import signal
 import sys
 from collections import deque
@@ -53,6 +54,7 @@ from pilotfish.model.messages import (
 )
 from pilotfish.model.resources import Inventory
 from pilotfish.transport.base import Connection, DisconnectedError
+from pilotfish.transport.join import JOIN
 from pilotfish.transport.link import Link
 
 __all__ = ["Agent"]
@@ -96,6 +98,8 @@ class Agent:
         """Become the node's agent. Raises UnavailableError where another one lives."""
         self._config, self._connect = config, connect
         self._lock = _own(config.lock)
+        self._join = Path(config.folder, JOIN)
+        self._joined_by = self._join.stat() if self._join.exists() else None
         become_subreaper()
         self._selector = selectors.DefaultSelector()
         self._crew = Crew(config, self._selector, self._tell)
@@ -371,10 +375,21 @@ class Agent:
             self._connection.close()
         with contextlib.suppress(OSError):  # a full disk, or rights that tasks took away: nothing that matters
             Scratch(Path(self._config.scratch)).remove()
+        if not any(self._crew.unrecorded()):
+            self._clear()
         self._config.socket.unlink(missing_ok=True)
         self._config.lock.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # journals that somebody must still be told of, or the manager's socket
             Path(self._config.folder).rmdir()
+
+    def _clear(self) -> None:
+        """Leave nothing on a node that is not the manager's: no key, and no output that it has."""
+        if not self._config.shared:
+            shutil.rmtree(self._config.outputs, ignore_errors=True)
+        mine = self._joined_by
+        with contextlib.suppress(FileNotFoundError):
+            if mine is not None and os.path.samestat(self._join.stat(), mine):  # else it is that of the agent after us
+                self._join.unlink()
 
 
 def _own(lock: Path) -> int:

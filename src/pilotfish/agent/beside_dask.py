@@ -45,10 +45,11 @@ class DaskAgents:
     def go(self, let_in: Callable[[], Path]) -> None:
         """Have them started: the manager can be reached now. Raises UserError where no scheduler answers."""
         self._join = let_in()
-        trouble = self._register()
+        self._registrar = self._start()
+        trouble = _trouble_of(self._registrar)
         if trouble is not None:
             self.end(0.0)
-            raise UserError(f"no Dask scheduler answers at {self._scheduler}: {trouble}")
+            raise UserError(f"no Dask scheduler answers at {self._scheduler}: {trouble or 'see above'}")
 
     def supervise(self, connected: Collection[str], now: float) -> Iterator[str | Event]:
         """See that agents are started."""
@@ -60,9 +61,9 @@ class DaskAgents:
             yield f"no agent is here: the Dask cluster at {self._scheduler} has no worker, or pilotfish is not on them"
         if self._registrar.poll() is not None and now >= self._again_at:
             self._again_at = now + _AGAIN
-            trouble = self._register()
-            if trouble is not None:
-                yield f"no Dask scheduler answers at {self._scheduler}: {trouble}; tried again"
+            trouble = _trouble_of(self._registrar)
+            yield f"no Dask scheduler answers at {self._scheduler}: {trouble or 'it has gone'}; tried again"
+            self._registrar = self._start()
 
     def end(self, patience: float) -> None:
         """Have the agents ended that have not ended by themselves."""
@@ -74,12 +75,15 @@ class DaskAgents:
                 self._registrar.kill()
                 self._registrar.wait()
 
-    def _register(self) -> str | None:
-        """Have Dask start agents; what is wrong, None where nothing is."""
-        words = [sys.executable, "-m", "pilotfish.agent.dask", self._scheduler, str(self._join)]
-        self._registrar = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-        )
-        assert self._registrar.stdout is not None  # noqa: S101 - it is a pipe
-        word, _, trouble = self._registrar.stdout.readline().strip().partition(" ")
-        return None if word.isdigit() else trouble or "see above"
+    def _start(self) -> subprocess.Popen[str]:
+        """Have Dask start agents."""
+        # -P: a dask.py of the user's is not Dask.
+        words = [sys.executable, "-P", "-m", "pilotfish.agent.dask", self._scheduler, str(self._join)]
+        return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def _trouble_of(registrar: subprocess.Popen[str]) -> str | None:
+    """What is wrong, None where nothing was when it began; waits until it has begun."""
+    assert registrar.stdout is not None  # noqa: S101 - it is a pipe
+    word, _, trouble = registrar.stdout.readline().strip().partition(" ")
+    return None if word.isdigit() else trouble

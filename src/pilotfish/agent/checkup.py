@@ -164,7 +164,7 @@ def _may_make_cgroup() -> bool:
 
 
 def _existing(path: Path) -> Path:
-    return next((folder for folder in (path, *path.parents) if folder.is_dir()), Path("/"))
+    return next((one for one in (path, *path.parents) if one.exists()), Path("/"))
 
 
 def _look_at_runtime() -> Folder:

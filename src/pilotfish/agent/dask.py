@@ -7,17 +7,23 @@ What belongs here: this plugin and the process that registers it. What must not:
 """
 
 import asyncio
+import logging
 import re
+import select
 import subprocess
 import sys
 from pathlib import Path
 
 from distributed import Client, Worker, WorkerPlugin
 
+from pilotfish.transport.join import read_join
+
 __all__ = ["AgentPlugin", "register"]
 
 _GOODBYE = 30.0
 """Seconds that an agent has to end its tasks when its worker ends."""
+_LOOK_AFTER = 1.0
+"""Seconds between two looks whether the scheduler is still the same: another one knows nothing of us."""
 
 
 class AgentPlugin(WorkerPlugin):
@@ -61,9 +67,11 @@ class AgentPlugin(WorkerPlugin):
 def register(scheduler: str, join: Path) -> None:
     """Have agents started beside all workers of a cluster until standard input ends; then have them ended.
 
-    Says on standard output, in one line, how many workers there are now, or ``error`` and why there is no scheduler.
+    Ends as well when the scheduler has gone, or another one has come in its place. Says on standard output, in one
+    line, how many workers there are now, or ``error`` and why there is no scheduler.
     """
-    name = f"pilotfish-{join.parent.name}"
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters of it is said here
+    name = f"pilotfish-{read_join(join).key}"
     where = {"scheduler_file": scheduler} if Path(scheduler).is_file() else {"address": scheduler}
     try:
         client = Client(**where, timeout="10s", set_as_default=False)
@@ -75,7 +83,10 @@ def register(scheduler: str, join: Path) -> None:
         client.register_plugin(AgentPlugin(name, join.read_bytes()))
         sys.stdout.write(f"{len(client.scheduler_info(n_workers=-1)['workers'])}\n")
         sys.stdout.flush()
-        sys.stdin.read()
+        scheduler = client.scheduler_info()["id"]
+        while not select.select([sys.stdin], [], [], _LOOK_AFTER)[0]:
+            if client.status == "closed" or client.scheduler_info()["id"] != scheduler:
+                return
         client.unregister_worker_plugin(name)
 
 

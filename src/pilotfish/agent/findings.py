@@ -4,6 +4,7 @@ What belongs here: these judgements, as pure functions. What must not: finding o
 """
 
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
@@ -11,6 +12,7 @@ import msgspec
 
 from pilotfish.agent.checkup import Facts, Folder, Met
 from pilotfish.model.quantities import format_bytes, format_seconds
+from pilotfish.transport.local import PATH_LIMIT
 
 __all__ = ["Finding", "gathered", "judge_allocation", "judge_end", "judge_node", "judge_slurm", "judge_together"]
 
@@ -22,6 +24,8 @@ _CLOCK = 2.0
 """Seconds by which clocks may differ: less than what a run plans to keep before the end of an allocation."""
 _DELAY = 1.0
 """Seconds in which a new file should be seen by the other nodes."""
+_SOCKET, _FAR_SOCKET = "/s1234567-012345/manager.sock", "/0123456789-{}/door-values"
+"""The longest in the runtime folder: of a run or a session; of an agent on another node, named ``{}``."""
 _GIB, _MIB = 2**30, 2**20
 _NETWORK = ("nfs", "lustre", "gpfs", "beegfs", "ceph", "fuse", "cifs", "smb", "9p", "afs", "panfs", "pvfs", "wekafs")
 """Beginnings of the kernel's names of file systems whose files lie on another machine, mostly."""
@@ -131,6 +135,15 @@ def _runtime(facts: Facts) -> Finding:
             subject="runtime folder",
             text=f"{folder.path} lies on {folder.kind}: sockets and locks of this node must lie on a disk of its own",
             way_out="set PILOTFISH_RUNTIME to a folder on a local disk",
+        )
+    size, most = len(os.fsencode(folder.path)), PATH_LIMIT - len(_SOCKET)
+    far = PATH_LIMIT - len(_FAR_SOCKET.format(facts.host))
+    if not folder.problem and size > min(most, far):
+        return Finding(
+            level="problem" if size > most else "warning",
+            subject="runtime folder",
+            text=f"{folder.path} has {size} bytes: sockets of runs leave it {most}, of agents on other nodes {far}",
+            way_out=f"set PILOTFISH_RUNTIME to a folder whose path has at most {min(most, far)} bytes",
         )
     meaning = "sockets, journals and short outputs lie there"
     return _room("runtime folder", folder, 100 * _MIB, meaning, "free some, or set PILOTFISH_RUNTIME to another folder")

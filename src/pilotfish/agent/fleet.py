@@ -53,12 +53,13 @@ class Fleet:
 
     Args:
         allocation: whose nodes they are for.
+        declared: options of each agent that say what its node has.
 
     """
 
-    def __init__(self, allocation: Allocation) -> None:
+    def __init__(self, allocation: Allocation, declared: Sequence[str] = ()) -> None:
         """Start nothing yet."""
-        self._allocation = allocation
+        self._allocation, self._declared = allocation, declared
         self._join = self._log = Path()
         """What tells agents how to join; where launchers tell what went wrong."""
         self._launches: list[subprocess.Popen[bytes]] = []
@@ -111,7 +112,7 @@ class Fleet:
         """Start an agent on each node; no secret is on a command line, which everybody can read."""
         # Slurm's brings standard input to each node; with the others, nodes must see the folder.
         place = "-" if allocation.system == "slurm" else str(self._join)
-        words = [sys.executable, "-m", "pilotfish", "agent", "--join", place]
+        words = [sys.executable, "-m", "pilotfish", "agent", "--join", place, *self._declared]
         for command in launch_commands(allocation, words, os.environ):
             with self._join.open("rb") as join, self._log.open("ab") as log:
                 self._launches.append(

@@ -2,7 +2,7 @@
 
 It is forked from the agent and outlives it: what it was given it runs, what it has seen it tells, to the next
 agent if need be. Without any agent, or with one that has no manager, it goes on for the lease, then ends its
-task and itself. It ignores signals that mean a session's end: it ends when told to, or when its lease is over.
+task and itself. It survives signals that mean a session's end: it ends when told to, or when its lease is over.
 
 Laws: an intent is in the journal before the program starts; an outcome is in the journal, and the outputs that it names
 are on the disk, before it is reported; a report is kept until the manager has recorded it.
@@ -15,7 +15,6 @@ import errno
 import math
 import os
 import select
-import signal
 import socket
 import sys
 import traceback
@@ -36,6 +35,7 @@ from pilotfish.agent.orders import Channel, ChannelClosedError, Introduction, Le
 from pilotfish.agent.outputs import Outputs, Stream
 from pilotfish.agent.processes import be_killed_first, become_subreaper, carry_mark, identify, limit_descriptors
 from pilotfish.agent.scratch import Scratch
+from pilotfish.agent.signals import Signals
 from pilotfish.agent.spawn import Program
 from pilotfish.agent.witness import Witness, reason_of, unstarted
 from pilotfish.agent.workplace import Workplace
@@ -58,7 +58,8 @@ _ROOM_LASTS = 1.0
 """Seconds for which a disk that has room is trusted to have some."""
 _SHORTAGES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 """Errors that say something about the machine at this moment, and nothing about the task."""
-_ORDERED = {Outcome.preempted: "the allocation ends", Outcome.interrupted: "the run was interrupted"}
+_LOST, _ENDS, _STOPPED = "another node that it ran on is lost", "the allocation ends", "the run was interrupted"
+_ORDERED = {Outcome.lost: _LOST, Outcome.preempted: _ENDS, Outcome.interrupted: _STOPPED}
 """What to tell people of an end that the manager ordered; the others speak for themselves."""
 _LONGEST_WAIT = 3600.0
 """Seconds of one wait where nothing is due."""
@@ -104,15 +105,12 @@ def keep(post: Post) -> Never:
     code = 1
     try:
         os.setsid()
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signals = Signals()
         become_subreaper()
         carry_mark(post.mark)
         limit_descriptors(post.descriptors)
         be_killed_first()
-        Keeper(post).serve()
+        Keeper(post, signals).serve()
         code = 0
     except BaseException:  # noqa: BLE001 - the last frame of a process: whatever it is belongs in the log
         traceback.print_exc()
@@ -124,10 +122,10 @@ def keep(post: Post) -> Never:
 class Keeper:
     """The one lane of this process."""
 
-    def __init__(self, post: Post) -> None:
+    def __init__(self, post: Post, signals: Signals) -> None:
         """Begin with nothing to run."""
-        self._post = post
-        self._outputs = Outputs(post.outputs, post.node, post.lane)
+        self._post, self._signals = post, signals
+        self._outputs = Outputs(post.outputs, post.node, post.lane, alone=not post.shared)
         journal = Journal(post.journal, post.lane, identify(os.getpid()), post.mark)
         self._witness = Witness(journal, self._outputs, post.lane, self._send)
         self._scratch = Scratch(post.scratch)
@@ -337,7 +335,7 @@ class Keeper:
 
     def _tell(self, report: Report) -> None:
         """Let a report leave soon: at once where nothing else is to be done, else with those that follow."""
-        self._witness.tell(report, at_once=not self._queue and self._bench.idle)
+        self._witness.tell(self._signals.excuse(report), at_once=not self._queue and self._bench.idle)
 
     def _send(self, message: Order) -> None:
         if self._channel is not None:

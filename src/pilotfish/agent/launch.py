@@ -5,6 +5,7 @@ the manager opens its store, and ends by itself when the pipe closes without a w
 or a store that is refused, and the wait costs no time. Later ones, should it die, are new interpreters.
 """
 
+import contextlib
 import math
 import os
 import select
@@ -59,7 +60,8 @@ class AgentProcess:
         if self._writing is None:
             self._spawn()
         else:
-            os.write(self._writing, b"go")
+            with contextlib.suppress(BrokenPipeError):  # it was killed; `supervise` starts another
+                os.write(self._writing, b"go")
             os.close(self._writing)
 
     def supervise(self, connected: Collection[str], now: float) -> Iterable[str]:

@@ -5,7 +5,8 @@ a task runs. When an attempt has ended, an empty live file is used again as it i
 keeper's *segment* file, a long one is renamed and replaced. All lie in the campaign's ``outputs`` folder:
 
     live-<node>-<lane>.out|err                      what the lane's attempt writes now
-    segment-<node>-<lane>-<number>                  short outputs, one behind the other
+    segment-<node>-<lane>-<number>                  short outputs, one behind the other; where the folder is the
+                                                    node's own, with the time of the keeper's start before the number
     <job>.<position>.<number>.<epoch>.out|err       one long output
 
 Where an output has a limit, its file is looked at while the task writes, and what is beyond is cut off: all files are
@@ -19,6 +20,7 @@ import errno
 import math
 import os
 import stat
+import time
 from collections.abc import Iterable
 from itertools import count
 from pathlib import Path
@@ -54,13 +56,15 @@ class Outputs:
         folder: the campaign's ``outputs``; made if missing.
         node: of the keeper.
         lane: of the keeper.
+        alone: the folder is the node's own. It may be emptied at any time, but what was brought elsewhere from it stays
+            what it is: no segment gets the name of an earlier one.
 
     """
 
-    def __init__(self, folder: Path, node: str, lane: int) -> None:
+    def __init__(self, folder: Path, node: str, lane: int, *, alone: bool = False) -> None:
         """Begin with empty live files: processes of a dead keeper may still write into its own."""
         folder.mkdir(parents=True, exist_ok=True)
-        segment = _Segment(folder, f"segment-{node}-{lane}")
+        segment = _Segment(folder, f"segment-{node}-{lane}" + (f"-{time.time_ns():x}" if alone else ""))
         self.out = Stream(live_output(folder, node, lane, "out"), segment)
         self.err = Stream(live_output(folder, node, lane, "err"), segment)
         self.due = math.inf

@@ -63,8 +63,10 @@ class Pilots:
         """Ask for nothing yet."""
         self._make, self._wanted = broker, wanted
         self._broker: Broker | None = None
+        self._join = Path()
         self._told: set[tuple[int, State, str]] = set()
-        self._drained = False
+        self._served = self._drained = False
+        """Whether this run has had an allocation, or has asked for one; whether nothing more comes."""
 
     @property
     def expected(self) -> int:
@@ -75,15 +77,20 @@ class Pilots:
         """Ask for the allocation: the manager can be reached now."""
         self._broker = self._make()
         self._told = {(pilot.key, pilot.state, pilot.reason) for pilot in self._broker.book if pilot.state.final}
-        join = let_in()
+        self._join = let_in()
         if not self._broker.book.staying:  # else that of a run before this one waits, or still runs
-            self._broker.ask(with_agents(self._wanted, join), time.time())
+            self._ask(self._broker)
+
+    def _ask(self, broker: Broker) -> None:
+        self._served = True
+        broker.ask(with_agents(self._wanted, self._join), time.time())
 
     def supervise(self, connected: Collection[str], now: float) -> Iterator[str | Event]:
         """Follow it; once it is over and its agents have gone, what is left waits for the next run."""
         assert self._broker is not None  # noqa: S101 - `go` made it
         book = self._broker.book
         meet(book, connected, now)
+        self._served |= bool(connected)
         yield from self._broker.step(now)
         for pilot in book:
             told = (pilot.key, pilot.state, pilot.reason)
@@ -93,7 +100,9 @@ class Pilots:
         for pilot in book.staying:
             if pilot.failure:
                 book.cancel(pilot.key)
-        if not book.staying and not connected and not self._drained:
+        if not book.staying and not self._served:  # that of the run before was over, as only the system knew
+            self._ask(self._broker)
+        elif not book.staying and not connected and not self._drained:
             self._drained = True
             yield Draining(kill=True)
 

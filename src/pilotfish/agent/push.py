@@ -1,7 +1,8 @@
 """Outputs of a node that does not see the campaign's folder go there before anything is said of their attempts.
 
 The dialer beside the agent carries them: it is told which pieces of which files, one line of JSON each time, and
-answers with a line when they are there; an empty one, or what is wrong.
+answers with a line when they are there; an empty one, or what is wrong. It is told no more before it has answered: so
+the agent never waits for it, and what ends meanwhile goes together.
 
 What belongs here: which pieces, and what waits for them. What must not: their bytes, connections between machines.
 """
@@ -23,17 +24,20 @@ __all__ = ["Pusher"]
 
 _AGAIN = 0.5
 """Seconds between two attempts."""
+_PIECES, _BYTES = 400, 16 * 2**20
+"""What goes together at most, beyond the first: a line stays short, and little waits for something large behind it."""
 
 
 class _Waiting(msgspec.Struct):
     """What is done when pieces have arrived."""
 
-    line: bytes
+    pieces: list[tuple[str, int, int]]
+    """File, offset, bytes."""
     then: Callable[[], None]
 
 
 class Pusher:
-    """Sends outputs, one batch behind the other.
+    """Sends outputs, those that wait together, one batch behind the other.
 
     Args:
         door: the dialer's socket for them.
@@ -47,7 +51,7 @@ class Pusher:
         self._door, self._selector, self._note = door, selector, note
         self._waiting: deque[_Waiting] = deque()
         self._sent = 0
-        """How many of them are on their way."""
+        """How many of them are on their way, as one batch."""
         self._stream: socket.socket | None = None
         self._heard = b""
         self._try_at = -math.inf
@@ -72,18 +76,28 @@ class Pusher:
         if not pieces and not self._waiting:
             then()
             return
-        self._waiting.append(_Waiting(msgspec.json.encode(pieces) + b"\n", then))
+        self._waiting.append(_Waiting(pieces, then))
         self.look(monotonic())
 
     def look(self, now: float) -> None:
         """Send what has not been sent."""
         if self._stream is None and self._waiting and now >= self._try_at:
             self._connect(now)
-        if self._stream is not None:
+        if self._stream is not None and self._waiting and not self._sent:
             with contextlib.suppress(OSError):  # `_hear` finds the end
-                while self._sent < len(self._waiting):
-                    self._stream.sendall(self._waiting[self._sent].line)
-                    self._sent += 1
+                self._stream.sendall(msgspec.json.encode(self._batch()) + b"\n")
+
+    def _batch(self) -> list[tuple[str, int, int]]:
+        """The pieces that go together now."""
+        pieces: list[tuple[str, int, int]] = []
+        left = _BYTES
+        for one in self._waiting:
+            left -= sum(size for _, _, size in one.pieces)
+            if self._sent and (left < 0 or len(pieces) + len(one.pieces) > _PIECES):
+                break
+            pieces += one.pieces
+            self._sent += 1
+        return pieces
 
     def _connect(self, now: float) -> None:
         self._try_at = now + _AGAIN
@@ -109,13 +123,15 @@ class Pusher:
                 data = b""
                 break
             self._told = ""
-            self._sent -= 1
-            self._waiting.popleft().then()
+            arrived, self._sent = [self._waiting.popleft() for _ in range(self._sent)], 0
+            for one in arrived:
+                one.then()
         if not data:
             self._selector.unregister(self._stream)
             self._stream.close()
             self._stream = None
             self._try_at = monotonic() + _AGAIN
+        self.look(monotonic())
 
     def _complain(self, trouble: str) -> None:
         """Tell a person, once; it is tried again."""

@@ -59,6 +59,8 @@ def _serve(config: AgentConfig) -> None:
         Agent(config, dialer.connect).serve()
     finally:
         dialer.close()
+        with contextlib.suppress(OSError):  # what somebody must still be told of
+            Path(config.folder).rmdir()
         if tenancy is not None:
             tenancy.end()
 

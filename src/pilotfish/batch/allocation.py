@@ -83,8 +83,12 @@ def _slurm(environ: Mapping[str, str], run: Run) -> Allocation:
     listed = environ.get("SLURM_JOB_NODELIST")
     if not listed:
         raise _half("SLURM_JOB_ID", number, "SLURM_JOB_NODELIST")
-    text = run(["scontrol", "show", "job", "-d", "-o", number], {**environ, "SLURM_TIME_FORMAT": "%s"}) or ""
-    told = dict(re.findall(r"(\w+)=(\S*)", text))
+    answer = run(["scontrol", "show", "job", "-d", "-o", number], {**environ, "SLURM_TIME_FORMAT": "%s"}) or ""
+    # By the number of a whole array or heterogeneous job all its parts are told, each on a line of its own.
+    own = re.search(rf"^JobId={number} .*? UserId=(.*)$", answer, re.MULTILINE)
+    text = "" if own is None else own[1]
+    # People may write anything into the job's name, which was left out, and into comments and paths, which come later.
+    told = dict(reversed(re.findall(r"(\w+)=(\S*)", text)))
     if told.get("JobState", "RUNNING") not in {"RUNNING", "SUSPENDED", "CONFIGURING"}:
         msg = f"SLURM_JOB_ID says {number}, but Slurm says that this job is {told['JobState']}: unset SLURM_JOB_ID"
         raise UserError(msg)

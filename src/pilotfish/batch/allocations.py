@@ -58,6 +58,8 @@ class Pilot(msgspec.Struct, frozen=True, kw_only=True):
     """Nodes whose agents are with us; ascending."""
     joined: bool = False
     """Whether any agent ever was."""
+    used: bool = False
+    """Whether any of them ever had a task."""
     cancelled: bool = False
     """Whether we want it to end."""
 
@@ -221,6 +223,15 @@ class Allocations:
         """The agent on that node is not with us any more."""
         self._change(key, agents=tuple(name for name in self[key].agents if name != node))
 
+    def use(self, key: int) -> None:
+        """An agent of it has a task."""
+        self._change(key, used=True)
+
+    def fail(self, key: int, failure: str, now: float) -> None:
+        """It comes to nothing, for the first reason that is told."""
+        if not self[key].failure and not self[key].cancelled:
+            self._change(key, failed_at=now, failure=failure)
+
     def cancel(self, key: int) -> None:
         """Somebody wants it to end; it is asked for until it has."""
         if not self[key].state.final:
@@ -296,15 +307,11 @@ class Allocations:
             ends_at=ends_at,
         )
         if failure := _failure(self[pilot.key], now):
-            self._fail(pilot.key, failure, now)
+            self.fail(pilot.key, failure, now)
 
     def _refuse(self, key: int, why: str, now: float, *, temporary: bool) -> None:
         self._change(key, state=State.REFUSED, reason=why, temporary=temporary)
-        self._fail(key, f"allocation {self[key].wanted.name} was refused: {why}", now)
-
-    def _fail(self, key: int, failure: str, now: float) -> None:
-        if not self[key].failure and not self[key].cancelled:
-            self._change(key, failed_at=now, failure=failure)
+        self.fail(key, f"allocation {self[key].wanted.name} was refused: {why}", now)
 
     def _change(self, key: int, **changes: Any) -> None:  # noqa: ANN401 - checked when it is decoded
         before = self._pilots[key]

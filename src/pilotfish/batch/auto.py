@@ -89,6 +89,8 @@ class Drop(msgspec.Struct, frozen=True):
 
     key: int
     why: str
+    failed: bool = False
+    """It was of no use to what waits: another one like it would be of none."""
 
 
 class Stay(msgspec.Struct, frozen=True):
@@ -131,7 +133,7 @@ def decide(
     fits = [work for work, refusal in zip(waiting, refusals, strict=True) if refusal is None]
     for pilot in living:
         if why := _needless(pilot, limits, idle, now, rest=bool(fits)):
-            return Drop(pilot.key, why)
+            return _useless(pilot, fits) or Drop(pilot.key, why)
     if stay := _after_failures([pilot for pilot in pilots if pilot.key > forgiven], now):
         return stay
     if not fits:
@@ -168,11 +170,22 @@ def _needless(pilot: Pilot, limits: Caps, idle: Mapping[int, float], now: float,
     return None if rest or pilot.state is State.ASKED else "nothing is left for it to do"
 
 
+def _useless(pilot: Pilot, fits: Sequence[Waiting]) -> Drop | None:
+    """Give it back as a failure, where it ran nothing of what should have run there; None: there is none of that."""
+    if pilot.failure or pilot.used or pilot.state is not State.RUNNING:
+        return None
+    most, seconds = pilot.wanted.nodes, pilot.wanted.seconds - _START
+    if not any(work.ready and work.request.nodes <= most and (work.seconds or 0.0) <= seconds for work in fits):
+        return None
+    why = f"allocation {pilot.id} ran, and none of what waits started in it: its nodes do not have what that asks for"
+    return Drop(pilot.key, why, failed=True)
+
+
 def _after_failures(pilots: Sequence[Pilot], now: float) -> Stay | None:
     """After refusals and failures in a row: wait for longer and longer, then for a person."""
     row: list[Pilot] = []
     for pilot in reversed(pilots):
-        if pilot.joined:
+        if pilot.used:
             break
         if pilot.failure:
             row.append(pilot)

@@ -17,6 +17,7 @@ from pilotfish.batch.allocations import Allocations, Find, Inspect, Pilot, Revok
 from pilotfish.batch.commands import Running
 from pilotfish.batch.dialect import AllocationRequest, Dialect, Errand, Output, Refused
 from pilotfish.errors import BusyError, UserError
+from pilotfish.runtime import write_private
 
 __all__ = ["Broker", "read_book"]
 
@@ -83,14 +84,27 @@ class Broker:
 
     def step(self, now: float) -> Iterator[str]:
         """Hear what commands came to and start those that are due; what a person should know."""
+        self._hear(now)
+        action = self.book.due(now)
+        if action is not None:
+            self._do(action)
+        yield from self._news()
+
+    def settle(self, now: Callable[[], float]) -> Iterator[str]:
+        """Wait until no command is on its way, and start none; what a person should know."""
+        while self._running:
+            self._running[0][0].wait()
+            self._hear(now())
+            yield from self._news()
+
+    def _hear(self, now: float) -> None:
         for running, then in self._running[:]:
             output = running.poll()
             if output is not None:
                 self._running.remove((running, then))
                 then(output, now)
-        action = self.book.due(now)
-        if action is not None:
-            self._do(action)
+
+    def _news(self) -> Iterator[str]:
         for pilot in self._save():
             if pilot.failure and self._failures.get(pilot.key) != pilot.failure:
                 self._failures[pilot.key] = pilot.failure
@@ -98,12 +112,6 @@ class Broker:
         if self.book.away != self._told:
             self._told = self.book.away
             yield f"{self._dialect.name} is away: {self._told}" if self._told else f"{self._dialect.name} is back"
-
-    def settle(self, now: Callable[[], float]) -> Iterator[str]:
-        """Wait until no command is on its way; what a person should know."""
-        while self._running:
-            self._running[0][0].wait()
-            yield from self.step(now())
 
     def close(self) -> None:
         """End commands that still run and let others have the file."""
@@ -129,11 +137,6 @@ class Broker:
         """Keep what has changed, before anything follows from it."""
         changed = self.book.changed()
         if changed:
-            draft = self._path.with_suffix(".new")
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(msgspec.json.encode(_Book(self._dialect.name, tuple(self.book))))
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(self._path)
+            content = msgspec.json.encode(_Book(self._dialect.name, tuple(self.book)))
+            write_private(self._path, content, durable=True)
         return changed

@@ -69,8 +69,6 @@ class AllocationRequest(msgspec.Struct, frozen=True, kw_only=True):
     account: str | None = None
     after: str | None = None
     """Id of an allocation that must have ended, however it did, before this one starts."""
-    warning: float = 0.0
-    """Seconds before its end at which `argv` gets a signal, where the system can send one; 0: never."""
     environment: tuple[tuple[str, str], ...] = ()
     """Variables that `argv` must find; nothing else is promised to travel."""
     options: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ def node_query(system: str, nodes: Sequence[str]) -> list[str] | None:
     """The command that asks for the states of these nodes; None for a system that would not know."""
     if system != "slurm":
         return None
-    return ["sinfo", "--noheader", "--Node", f"--nodes={','.join(nodes)}", "--format=%N %T"]
+    return ["sinfo", "--noheader", "--all", "--Node", f"--nodes={','.join(nodes)}", "--format=%N %T"]
 
 
 def dead_nodes(system: str, answer: str) -> Mapping[str, str]:

@@ -32,6 +32,7 @@ from pilotfish.batch.dialect import (
     script,
     unanswered,
 )
+from pilotfish.batch.slurm import FOREIGN
 from pilotfish.model.quantities import parse_seconds
 
 __all__ = ["Pbs", "Torque"]
@@ -138,7 +139,7 @@ class Torque(Pbs):
         nodes += f":gpus={wanted.gpus}" if wanted.gpus else ""
         memory = f",mem={mebibytes(wanted.memory) * wanted.nodes}mb" if wanted.memory is not None else ""
         call = _qsub(wanted, ("-l", f"{nodes}{memory},walltime={clock(wanted.seconds)}"))
-        return Errand((*call.argv, "/dev/stdin"), stdin=call.stdin, hidden=r"SLURM_(?!CONF$|CLUSTERS$).*")
+        return Errand((*call.argv, "/dev/stdin"), stdin=call.stdin, hidden=FOREIGN)
 
     def find(self, name: str) -> Errand:  # noqa: ARG002 - Slurm's commands know no other way
         """All jobs, because Slurm's commands have no ``qselect``."""

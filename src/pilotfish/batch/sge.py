@@ -4,8 +4,7 @@ What Grid Engine calls a parallel environment spreads cores over nodes by a rule
 are asked for by names that each site invents: those go into `AllocationRequest.options`. An ended job is unknown at
 once.
 
-The signal before the end is that of the soft limit of time, ``s_rt``: USR1. Before ``qdel`` kills a job, ``-notify``
-sends it USR2, as long before as its queue says.
+Before ``qdel`` kills a job, ``-notify`` sends it USR2, as long before as its queue says.
 
 What belongs here: Grid Engine's words. What must not: those of other systems.
 """
@@ -121,7 +120,6 @@ def _qsub(wanted: AllocationRequest, *mode: str) -> Errand:
     argv = ["qsub", *mode, "-N", wanted.name, "-S", "/bin/sh", "-j", "y", "-o", wanted.log, "-r", "n", "-notify"]
     argv += ["-pe", wanted.pe, str(slots)] if wanted.pe else []
     argv += ["-l", f"h_rt={round(wanted.seconds)}"]
-    argv += ["-l", f"s_rt={max(1, round(wanted.seconds - wanted.warning))}"] if wanted.warning else []
     argv += ["-q", wanted.queue] if wanted.queue else []
     argv += ["-A", wanted.account] if wanted.account else []
     argv += ["-hold_jid", wanted.after] if wanted.after else []

@@ -27,8 +27,9 @@ from pilotfish.batch.dialect import (
     script,
     unanswered,
 )
+from pilotfish.errors import UserError
 
-__all__ = ["Slurm"]
+__all__ = ["FOREIGN", "Slurm"]
 
 _AWAY = re.compile(
     r"unable to contact slurm controller|socket timed out|connection (refused|reset|timed out)|zero bytes"
@@ -43,14 +44,21 @@ _FULL = re.compile(r"Submit(Job|Jobs)\w*Limit")
 """``QOSMaxSubmitJobPerUserLimit``, ``AssocGrpSubmitJobsLimit``, …: stands before what all refusals say."""
 _PREFIX = r"^(sbatch|squeue|scancel|slurm_load_jobs|allocation failure)(: error|: fatal| error)?: "
 
-_INHERITED = r"SLURM_(?!CONF$|CLUSTERS$|CONF_SERVER$).*|PILOTFISH_(TASK|JOB|NODE|CORES|CORE_IDS|MEMORY|GPUS).*"
-"""What a job that submits another would hand on to it as if it were its own: srun refuses some of these mixtures."""
+FOREIGN = (
+    r"SLURM_(?!CONF$|CLUSTERS$|CONF_SERVER$|JWT$|SACK_).*|PILOTFISH_(TASK|JOB|NODE|CORES|CORE_IDS|MEMORY|GPUS).*"
+    r"|(SQUEUE|SCANCEL)_.*|SBATCH_(ARRAY_INX|CLUSTERS|TEST_ONLY|WAIT)"
+)
+"""Variables that Slurm's commands must not see, as a regular expression: what a job that submits another would hand on
+to it as if it were its own, and a user's filters, with which our own jobs would look as if they were gone."""
+_UNFOLLOWED = re.compile(r"-[aJM]|--(array|job-name|clusters?|wait|test-only)(=|$)|:$")
+"""Options with which nobody could tell any more what has become of an allocation."""
 
 _ROW = "%i|%T|%N|%S|%e|%r"
 _EPOCH = (("SLURM_TIME_FORMAT", "%s"),)
 
 _STATES = {
     "PENDING": State.QUEUED,
+    "CONFIGURING": State.QUEUED,  # its nodes boot, which may take longer than agents have
     "REQUEUED": State.QUEUED,
     "REQUEUE_FED": State.QUEUED,
     "REQUEUE_HOLD": State.HELD,
@@ -69,7 +77,7 @@ _STATES = {
     "RECONFIG_FAIL": State.FAILED,
     "OUT_OF_MEMORY": State.FAILED,
 }
-"""All others hold nodes: running, configuring, completing, suspended, …"""
+"""All others hold nodes: running, completing, suspended, …"""
 _HELD = re.compile(r"JobHeld|launch_failed_requeued_held|JobHoldMaxRequeue|RequeuedHeld")
 _STUCK = re.compile(
     r"PartitionTimeLimit|PartitionNodeLimit|PartitionConfig|BadConstraints|DependencyNeverSatisfied|Max\w+Per(Job|Node)"
@@ -132,7 +140,7 @@ class Slurm:
 
     def cancel(self, ids: Sequence[str]) -> Errand:
         """``scancel``: TERM to all steps, and KILL after the site's ``KillWait``."""
-        return Errand(("scancel", *ids), hidden=_INHERITED)
+        return Errand(("scancel", *ids), hidden=FOREIGN)
 
     def cancelled(self, output: Output) -> Away | None:
         """It is silent about those that it does not know."""
@@ -140,9 +148,12 @@ class Slurm:
 
     def _squeue(self, row: str, *options: str) -> Errand:
         argv = ("squeue", "--noheader", "--all", "--states=all", f"--format={row}", *options)
-        return Errand(argv, environment=_EPOCH, hidden=_INHERITED)
+        return Errand(argv, environment=_EPOCH, hidden=FOREIGN)
 
     def _sbatch(self, wanted: AllocationRequest, mode: str) -> Errand:
+        for option in filter(_UNFOLLOWED.match, wanted.options):
+            msg = f"{option}: an allocation is one job, of our name; SLURM_CLUSTERS in the environment names a cluster"
+            raise UserError(msg)
         argv = [
             "sbatch",
             mode,
@@ -165,15 +176,14 @@ class Slurm:
         argv += [f"--partition={wanted.queue}"] if wanted.queue else []
         argv += [f"--account={wanted.account}"] if wanted.account else []
         argv += [f"--dependency=afterany:{wanted.after}"] if wanted.after else []
-        argv += [f"--signal=B:USR1@{round(wanted.warning)}"] if wanted.warning else []
-        return Errand((*argv, *wanted.options), stdin=script(wanted), hidden=_INHERITED)
+        return Errand((*argv, *wanted.options), stdin=script(wanted), hidden=FOREIGN)
 
 
 def _seen(word: str, nodes: str, starts: str, ends: str, reason: str) -> Seen:
     state = _STATES.get(word, State.RUNNING)
     if state is State.QUEUED:
         state = State.HELD if _HELD.search(reason) else State.STUCK if _STUCK.search(reason) else state
-    told = reason if reason not in {"None", ""} else word if state.final else ""
+    told = reason if reason not in {"None", ""} else word if state.final or word == "CONFIGURING" else ""
     return Seen(state, told, nodes, _epoch(starts), _epoch(ends))
 
 

@@ -16,7 +16,7 @@ from pilotfish.agent.pilots import with_agents
 from pilotfish.batch.allocations import Pilot
 from pilotfish.batch.broker import read_book
 from pilotfish.batch.commands import Running
-from pilotfish.batch.dialect import AllocationRequest, Away, Dialect, Errand, Output, Refused, Seen, State, Taken
+from pilotfish.batch.dialect import AllocationRequest, Away, Dialect, Errand, Output, Refused, Seen, State, Taken, said
 from pilotfish.cli.arguments import add_place
 from pilotfish.cli.batch import SYSTEMS, broker_for, dialect_of, wanted_of
 from pilotfish.cli.elsewhere import add_wanted
@@ -211,8 +211,11 @@ def _cancel(folder: Path, arguments: argparse.Namespace) -> int:
             )
     for system in dict.fromkeys(living[one] for one in ids):
         ours = [one for one in ids if living[one] == system]
-        output = _run(dialect_of(system).cancel(ours))
+        dialect = dialect_of(system)
+        output = _run(dialect.cancel(ours))
+        if away := dialect.cancelled(output):
+            raise UnavailableError(f"{system} is away: {away.why}")
         if output.code:
-            raise PilotfishError(f"{system}: {(output.err or output.out).strip() or f'exit code {output.code}'}")
+            raise PilotfishError(f"{system}: {said(output)}")
     sys.stderr.write(f"pilotfish: {len(ids)} allocation{'s' * (len(ids) != 1)} cancelled\n")
     return 0

@@ -139,8 +139,10 @@ class _Keeper:
                 name = new_name()
                 log = str(Path(wanted.log).with_name(f"{name}.log"))
                 self._broker.ask(msgspec.structs.replace(wanted, name=name, log=log), now)
-            case Drop(key, why):
+            case Drop(key, why, failed):
                 self._tell(f"giving back allocation {self._broker.book[key].id}: {why}")
+                if failed:
+                    self._broker.book.fail(key, why, now)
                 self._broker.book.cancel(key)
             case Stay(why, _, paused):
                 self._tell(f"{why}; start `pilotfish alloc auto` again when that is mended" if paused else why)
@@ -188,7 +190,10 @@ class _Keeper:
     def _know(self, backlog: Backlog, now: float) -> None:
         """Tell the book which agents are with the manager, and note which have nothing to do."""
         for key, here in meet(self._broker.book, backlog.busy, now).items():
-            if here and not any(backlog.busy[node] for node in here):
+            busy = any(backlog.busy[node] for node in here)
+            if busy:
+                self._broker.book.use(key)
+            if here and not busy:
                 self._idle.setdefault(key, now)
             else:
                 self._idle.pop(key, None)

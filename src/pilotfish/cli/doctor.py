@@ -28,6 +28,7 @@ from pilotfish.agent.findings import (
     judge_slurm,
     judge_together,
 )
+from pilotfish.agent.witness import reason_of
 from pilotfish.batch.allocation import Allocation, ask
 from pilotfish.batch.hostlist import expand_hosts
 from pilotfish.batch.launch import SRUN_OPTIONS, launch_commands
@@ -78,7 +79,10 @@ def _examine(store: Path) -> list[Finding]:
     inside = judge_allocation(f"{allocation.system} {allocation.id}", allocation.nodes, lent)
     left = None if allocation.ends_at is None else allocation.ends_at - time.time()
     findings = [inside, judge_end(left), *(_ask_slurm() if allocation.system == "slurm" else [])]
-    return findings + _ask_nodes(allocation, head, store)
+    try:
+        return findings + _ask_nodes(allocation, head, store)
+    except OSError as error:  # there is no place to meet, or no launcher
+        return [*findings, _unasked(allocation, error), *judge_node(head, several=len(allocation.nodes) > 1)]
 
 
 def _ask_slurm() -> list[Finding]:
@@ -106,6 +110,11 @@ def _ask_nodes(allocation: Allocation, head: Facts, store: Path) -> list[Finding
         findings = [*judge_node(head), *findings]
     findings += [_absent(node, lines) for node in allocation.nodes if node.partition(".")[0] not in met]
     return findings + (judge_together(head, met, ahead=ahead, delays=venue.delays, torn=torn) if met else [])
+
+
+def _unasked(allocation: Allocation, error: OSError) -> Finding:
+    text, way_out = f"nodes cannot be asked: {reason_of(error)}", "mend what else is told here, and ask again"
+    return Finding(level="problem", subject="launch", text=text, way_out=way_out, nodes=tuple(allocation.nodes))
 
 
 def _absent(node: str, lines: Sequence[str]) -> Finding:

@@ -4,6 +4,7 @@ What belongs here: that choice, from arguments and allocation. What must not: wh
 """
 
 import argparse
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,11 @@ def add_wanted(parser: argparse._ActionsContainer, *, time: bool = True) -> None
 
 def works_here(arguments: argparse.Namespace, allocation: "Allocation | None") -> bool:
     """Whether a run needs no other machine."""
-    return arguments.on is None and (allocation is None or len(allocation.nodes) == 1)
+    if arguments.on is not None or allocation is None:
+        return arguments.on is None
+    # salloc leaves us where we were; what Slurm starts on a node is told its name.
+    on_a_node = allocation.system != "slurm" or "SLURMD_NODENAME" in os.environ
+    return on_a_node and len(allocation.nodes) == 1
 
 
 def asks_allocation(arguments: argparse.Namespace) -> bool:
@@ -58,9 +63,10 @@ def agents_elsewhere(arguments: argparse.Namespace, folder: Path, allocation: "A
     """Those who start the agents of a campaign that does not work here. Raises UserError for what cannot be."""
     if arguments.on is None:
         from pilotfish.agent.fleet import Fleet
+        from pilotfish.cli.machine import machine_words
 
         assert allocation is not None  # noqa: S101 - else it would work here
-        return Fleet(allocation)
+        return Fleet(allocation, machine_words(arguments))
     if arguments.on.startswith(_DASK):
         from pilotfish.agent.beside_dask import DaskAgents
 

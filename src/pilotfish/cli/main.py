@@ -6,6 +6,7 @@ not: anything a command needs; ``--version`` is answered before anything else is
 
 import os
 import sys
+from contextlib import suppress
 
 from pilotfish import __version__
 
@@ -46,10 +47,23 @@ _INTERRUPTED, _BROKEN_PIPE, _BUG = 130, 141, 70
 
 def entry() -> None:
     """Be the process: run the command of ``sys.argv`` and end with its exit code."""
+    _open_closed()
     code = main()
-    sys.stderr.flush()
+    with suppress(OSError):  # who read it has gone
+        sys.stderr.flush()
     # All is flushed and closed by now; taking the interpreter's modules apart would cost 15 ms more.
     os._exit(code)
+
+
+def _open_closed() -> None:
+    """Let those of our standard streams that were closed by whoever started us lead nowhere.
+
+    Else there is nothing to write to, and a file that is opened later would have the number of one of them.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # It gets the lowest number that is free: its own.
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode, encoding="utf-8"))
 
 
 def main(argv: list[str] | None = None) -> int:

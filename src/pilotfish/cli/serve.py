@@ -7,14 +7,17 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
+from pilotfish.agent.inventory import Declared
 from pilotfish.agent.launch import AgentProcess
 from pilotfish.cli.arguments import add_later
 from pilotfish.cli.machine import add_machine, declared_of
+from pilotfish.cli.output import print_line
 from pilotfish.errors import UserError
 from pilotfish.formats.values import read_limits
 from pilotfish.manager import campaigns
@@ -23,6 +26,7 @@ from pilotfish.model.jobs import Job
 from pilotfish.model.states import FINAL
 from pilotfish.scheduler.engine import Scheduler
 from pilotfish.settings import Settings
+from pilotfish.ui.words import plural
 
 __all__ = ["configure", "run"]
 
@@ -53,6 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     declared = declared_of(arguments)
     store = Path(arguments.store).absolute() if arguments.store else campaigns.user_store()
     folder = store / campaigns.SERVER
+    if arguments.no_agent and declared != Declared():
+        raise UserError("--no-agent runs nothing on this machine: say nothing of what it has")
     if arguments.no_agent:
         agent: AgentProcess | _Nobody = _Nobody()
     else:
@@ -122,7 +128,10 @@ class _Nobody:
 
 
 class _Report:
-    """An observer that says on stderr what happens, or with ``--json`` on stdout."""
+    """An observer that says on stderr what happens, or with ``--json`` on stdout.
+
+    What cannot be written is not said: a disk that is full, or a reader who has gone, ends no server.
+    """
 
     def __init__(self, scheduler: Scheduler, address: str, *, as_json: bool) -> None:
         """Nothing is said yet."""
@@ -146,21 +155,22 @@ class _Report:
 
     def _say(self, event: str, job: Job, words: str) -> None:
         if self._json:
-            from pilotfish.cli.output import print_line
-
-            print_line(event, {"job": job.id, "name": job.spec.name, "text": words})
+            self._print(event, {"job": job.id, "name": job.spec.name, "text": words})
         else:
             self.note(f"{job.id} {job.spec.name}: {event}, {words}")
 
     def note(self, text: str) -> None:
         """Pass something on that a person should read."""
         if self._json:
-            from pilotfish.cli.output import print_line
-
-            print_line("note", {"text": text})
+            self._print("note", {"text": text})
         else:
-            sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
-            sys.stderr.flush()
+            with suppress(OSError):
+                sys.stderr.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+                sys.stderr.flush()
+
+    def _print(self, event: str, fields: Mapping[str, object]) -> None:
+        with suppress(OSError):
+            print_line(event, fields)
 
     def tick(self, now: float) -> None:
         """Tell the address, once it can be reached."""
@@ -168,17 +178,16 @@ class _Report:
         if not self._ready:
             self._ready = True
             if self._scheduler.unfinished:
-                self.note(f"going on with {self._scheduler.unfinished} tasks")
+                self.note(f"going on with {plural(self._scheduler.unfinished, 'task')}")
             if self._json:
-                from pilotfish.cli.output import print_line
-
-                print_line("ready", {"address": self._address})
+                self._print("ready", {"address": self._address})
             else:
-                sys.stdout.write(f"{self._address}\n")
-                sys.stdout.flush()
+                with suppress(OSError):
+                    sys.stdout.write(f"{self._address}\n")
+                    sys.stdout.flush()
 
 
 def _size(job: Job) -> str:
     if job.spec.function is not None:
         return "calls of a function"
-    return "1 task" if job.spec.count == 1 else f"{job.spec.count} tasks"
+    return plural(job.spec.count, "task")

@@ -60,6 +60,12 @@ def run(arguments: argparse.Namespace) -> int:
     server = None if own else living_server(arguments.server, Path.cwd())
     if arguments.command is None and arguments.kind is None:
         raise UserError("name a job file, a class (MODULE:CLASS), or a command behind --")
+    if arguments.command is None and any(
+        value is not None for name, value in vars(arguments).items() if name.startswith("job_")
+    ):
+        from pilotfish.cli.submit_jobs import refuse_options
+
+        refuse_options(arguments)
     if arguments.command is None and _means_class(arguments.kind):
         from pilotfish.cli.submit_class import submit_class  # it loads what pickles functions
 

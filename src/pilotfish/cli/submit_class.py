@@ -61,7 +61,7 @@ def submit_class(server: Path | None, own: Path, arguments: argparse.Namespace) 
                 return 0
             from pilotfish.cli.wait import wait_for
 
-            return wait_for(folder, [name])
+            return wait_for(folder, [name], seen=True)
         if server is not None:
             raise UnavailableError(
                 f"the server of {server.parent} does not run: `pilotfish serve --store {server.parent}`"
@@ -122,7 +122,7 @@ def _found(text: str) -> type[JobClass]:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise UserError(f"{place} cannot be imported: {error}") from error
         raise UserError(f"there is no module `{module}`, neither in {folder} nor installed") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # it may be a program
         raise UserError(f"{place} cannot be imported: {type(error).__name__}: {error}") from error
     kind = getattr(found, name, None)
     if not (isinstance(kind, type) and issubclass(kind, JobClass)):
@@ -149,4 +149,6 @@ def _values(words: list[str]) -> dict[str, object]:
             found[key] = json.loads(text)
         except ValueError:
             found[key] = text
+        except RecursionError:
+            raise UserError(f"{key}: its JSON is nested too deeply") from None
     return found

@@ -25,10 +25,12 @@ from pilotfish.manager.servers import greet, server_socket
 from pilotfish.model.jobs import Dependency, JobSpec, When
 from pilotfish.transport.caller import Caller
 
-__all__ = ["submit_command", "submit_files"]
+__all__ = ["refuse_options", "submit_command", "submit_files"]
 
 _PATIENCE = 5.0
 """Seconds that a server gets to answer."""
+_ENTRY = 60.0
+"""Seconds that it gets to take in jobs, of which there may be very many."""
 _KINDS = {
     "after": Dependency("", When.started),
     "afterany": Dependency("", When.finished),
@@ -48,11 +50,15 @@ _OPTIONS = {
 """The options by the keys of a job file that they stand for."""
 
 
-def submit_files(server: Path | None, arguments: argparse.Namespace) -> int:
-    """Submit all jobs of files together; prints their ids. Raises as reading does."""
+def refuse_options(arguments: argparse.Namespace) -> None:
+    """Raise UserError naming an option that only a command has, where there is none."""
     for key, option in {**_OPTIONS, "after": "-d"}.items():
         if getattr(arguments, f"job_{key}") is not None:
-            raise UserError(f"{option} is for `submit -- COMMAND`; a job file says it for each job")
+            raise UserError(f"{option} is for `submit -- COMMAND`; a job file, or a class, says it for each job")
+
+
+def submit_files(server: Path | None, arguments: argparse.Namespace) -> int:
+    """Submit all jobs of files together; prints their ids. Raises as reading does."""
     files = [arguments.kind, *arguments.words]
     if files.count(STDIN) > 1:
         raise UserError("standard input (-) can be read once only")
@@ -118,7 +124,12 @@ def _after(text: str | None) -> tuple[Dependency, ...]:
 def _enter(server: Path, caller: Caller, specs: Sequence[JobSpec], arguments: argparse.Namespace) -> int:
     packed = tuple(msgspec.msgpack.encode(spec) for spec in specs)
     question = Enqueue(origin=f"submit-{os.urandom(8).hex()}/1", specs=packed)
-    ids = caller.ask(question_name(question), msgspec.structs.asdict(question))
+    try:
+        ids = caller.ask(question_name(question), msgspec.structs.asdict(question), timeout=_ENTRY)
+    except TimeoutError:
+        raise UnavailableError(
+            f"the server has not answered for {_ENTRY:g} s: `pilotfish jobs` will tell whether the jobs have entered"
+        ) from None
     for number, spec in zip(ids, specs, strict=True):
         if arguments.json:
             print_line("submitted", {"job": number, "name": spec.name, "tasks": spec.count})
@@ -129,7 +140,7 @@ def _enter(server: Path, caller: Caller, specs: Sequence[JobSpec], arguments: ar
         return 0
     from pilotfish.cli.wait import wait_for
 
-    return wait_for(server, [str(number) for number in ids])
+    return wait_for(server, [str(number) for number in ids], seen=True)
 
 
 def _no_server(command: str) -> UnavailableError:

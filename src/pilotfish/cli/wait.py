@@ -4,6 +4,7 @@ What belongs here: asking again and again. What must not: anything that changes 
 """
 
 import argparse
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,13 +35,14 @@ def run(arguments: argparse.Namespace) -> int:
     return wait_for(Inquiry.about(arguments).folder, arguments.ids, as_json=arguments.json)
 
 
-def wait_for(folder: Path, ids: Sequence[str], *, as_json: bool = False) -> int:
+def wait_for(folder: Path, ids: Sequence[str], *, as_json: bool = False, seen: bool = False) -> int:
     """Wait for jobs and tasks of a campaign; 0 where all have succeeded, else 1.
 
-    Raises UnavailableError where no manager works on them, or it has been away for the lease.
+    Raises UnavailableError where no manager works on them, or one that was `seen` has been away for the lease.
     """
-    patience, seen_at = Settings.from_environment().lease, 0.0
+    patience, seen_at = Settings.from_environment().lease, time.monotonic() if seen else -math.inf
     pause = _SHORTEST
+    ids = list(dict.fromkeys(ids))
     names = list(ids)
     ended: dict[str, Mapping[str, int]] = {}
     with Inquiry(folder) as inquiry:
@@ -56,7 +58,7 @@ def wait_for(folder: Path, ids: Sequence[str], *, as_json: bool = False) -> int:
             now = time.monotonic()
             if inquiry.live:
                 seen_at = now
-            elif len(ended) < len(ids) and now - seen_at > patience * (seen_at > 0):
+            elif len(ended) < len(ids) and now - seen_at > patience:
                 raise UnavailableError(f"no manager is running in {folder}: nobody works on {', '.join(names)}")
             if not inquiry.live:
                 inquiry.pause()  # or no manager could begin

@@ -242,9 +242,8 @@ class Joined:
 
     def _send(self) -> None:
         while self._wait_for_work():
-            while self._inbox:
-                first = self._inbox[0]
-                self._ask(self._abandoned(first) if isinstance(first, Abandon) else self._calls(first.job))
+            while (question := self._next()) is not None:
+                self._ask(question)
         self._over = True
         with contextlib.suppress(PilotfishError):  # it will notice that we have gone
             self._ask(Farewell(self._client), Caller(self._socket, _FAREWELL))
@@ -252,42 +251,51 @@ class Joined:
     def _wait_for_work(self) -> bool:
         """Wait for something to send; False when nothing will come, and all that was sent has ended."""
         with self._changed:
-            self._rung = False
-            self._changed.wait_for(lambda: self._inbox or self._finished())
-            return bool(self._inbox)
+            while True:
+                self._rung = False  # before each look: what had rung may have been cancelled
+                if self._inbox or self._finished():
+                    return bool(self._inbox)
+                self._changed.wait()
 
     def _finished(self) -> bool:
         if self._open or self._inbox:
             return False
         return self._leaves or not (any(self._tickets.values()) or any(one.left for one in self._watched.values()))
 
+    def _next(self) -> Extend | Abandon | None:
+        """What is to be sent next; None: all has been."""
+        with self._changed:  # what others cancel meanwhile leaves the inbox
+            if not self._inbox:
+                return None
+            first = self._inbox[0]
+            return self._abandoned(first) if isinstance(first, Abandon) else self._calls(first.job)
+
     def _calls(self, job: int) -> Extend:
         """The calls that come next, of one job."""
         calls: list[bytes] = []
         size = 0
-        with self._changed:
-            tickets, lo = self._tickets[job], self._sent[job]
-            while self._inbox and size < _MOST_BYTES and len(calls) < _MOST_CALLS:
-                ticket = self._inbox[0]
-                if not isinstance(ticket, Ticket) or ticket.job != job:
-                    break
-                self._inbox.popleft()
-                ticket.position = lo + len(calls)
-                tickets[ticket.position] = ticket
-                calls.append(ticket.arguments)
-                size += len(ticket.arguments)
-                ticket.arguments = b""
-            self._sent[job] = lo + len(calls)
+        tickets, lo = self._tickets[job], self._sent[job]
+        while self._inbox and size < _MOST_BYTES and len(calls) < _MOST_CALLS:
+            ticket = self._inbox[0]
+            if not isinstance(ticket, Ticket) or ticket.job != job:
+                break
+            self._inbox.popleft()
+            ticket.position = lo + len(calls)
+            tickets[ticket.position] = ticket
+            calls.append(ticket.arguments)
+            size += len(ticket.arguments)
+            ticket.arguments = b""
+        self._sent[job] = lo + len(calls)
         return Extend(job, lo, tuple(calls))
 
     def _abandoned(self, first: Abandon) -> Abandon:
         """The tasks to be cancelled next: those that follow one another in a job."""
         hi = first.lo
-        while isinstance(following := self._inbox[0], Abandon) and (following.job, following.lo) == (first.job, hi):
+        while self._inbox and isinstance(following := self._inbox[0], Abandon):
+            if (following.job, following.lo) != (first.job, hi):
+                break
             hi = following.hi
             self._inbox.popleft()
-            if not self._inbox:
-                break
         return Abandon(first.job, first.lo, hi)
 
     def _give_up(self) -> None:

@@ -127,12 +127,15 @@ class Tenancy:
         sweep_caches(folder.parent)
         while True:
             folder.mkdir(mode=0o700, exist_ok=True)
-            self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                continue  # somebody has just removed it
             fcntl.flock(self._descriptor, fcntl.LOCK_SH)
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(self._descriptor), folder.stat()):
                     return
-            os.close(self._descriptor)  # somebody has just removed it
+            os.close(self._descriptor)  # or did so before we had the lock
 
     def end(self) -> None:
         """End it."""

@@ -11,6 +11,7 @@ What belongs here: these messages, their framing, the page. What must not: calli
 """
 
 import mmap
+import signal
 import struct
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from pilotfish.model.resources import Slots
 
 __all__ = [
     "CHUNK",
+    "ENDED",
     "IN_BAND",
     "REFUSED",
     "Afar",
@@ -84,13 +86,15 @@ class Batch(msgspec.Struct, frozen=True, array_like=True):
 
 REFUSED = -1
 """Instead of a code: the call was not made, because the keeper had taken it back."""
+ENDED = 128 + signal.SIGTERM
+"""The code of a call that returned because it was told to end; what a shell says of a command that TERM has ended."""
 
 
 class CallEnd(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Worker to keeper: a call has ended."""
 
     code: int
-    """0: it returned; 1: it raised, or could not be made."""
+    """0: it returned; 1: it raised, or could not be made; else one of those above."""
     result: bytes
     """What it returned or raised; packed."""
     reason: str

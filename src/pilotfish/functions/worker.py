@@ -31,6 +31,7 @@ from pilotfish.functions.surroundings import Surroundings
 from pilotfish.functions.values import Values
 from pilotfish.functions.wire import (
     CHUNK,
+    ENDED,
     IN_BAND,
     REFUSED,
     Afar,
@@ -184,6 +185,8 @@ class _Worker:
             self._context.begin(call.position, call.number)
         code, result, reason, defer = self._call(call.arguments)
         told_to_end = self._context is not None and self._context.end()
+        if told_to_end and code == 0 and defer is None:
+            code, result, reason = ENDED, b"", "it was told to end"  # what it returns counts no more
         spoiled, printed = self._surroundings.look()
         before, self._cpu = self._cpu, time.process_time()
         return CallEnd(

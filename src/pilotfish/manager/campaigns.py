@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from pilotfish.errors import UserError
-from pilotfish.runtime import runtime_folder
+from pilotfish.runtime import runtime_folder, write_private
 
 __all__ = [
     "ARCHIVE",
@@ -192,12 +192,7 @@ def socket_path(folder: Path) -> Path:
 
 def write_access(folder: Path, socket: Path, pid: int, host: str) -> None:
     """Tell agents and clients where the manager is; readable by its user alone, never half written."""
-    access = Access(str(socket), pid, host)
-    draft = folder / f"{_ACCESS}.{pid}"
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(access))
-    draft.replace(folder / _ACCESS)
+    write_private(folder / _ACCESS, msgspec.json.encode(Access(str(socket), pid, host)))
 
 
 def read_access(folder: Path) -> Access | None:

@@ -200,7 +200,8 @@ class Desk:
             raise UserError(f"submission {question.origin} has entered already, with other jobs")
         ordered = self._in_order(specs)
         numbers = {spec.name: self._next_job + place for place, spec in enumerate(ordered)}
-        depends_on = {spec.name: self._dependencies(spec, specs, numbers, question.depends_on) for spec in specs}
+        counts = {spec.name: spec.count for spec in specs}
+        depends_on = {spec.name: self._dependencies(spec, counts, numbers, question.depends_on) for spec in specs}
         now = time.time()
         submits = tuple(
             [Submit(Job(numbers[one.name], one, depends_on[one.name], now, question.origin)) for one in ordered]
@@ -228,12 +229,11 @@ class Desk:
         return dependencies_first(specs)
 
     def _dependencies(
-        self, spec: JobSpec, specs: Sequence[JobSpec], numbers: Mapping[str, int], known: Sequence[int]
+        self, spec: JobSpec, counts: Mapping[str, int], numbers: Mapping[str, int], known: Sequence[int]
     ) -> tuple[int, ...]:
         """The ids of what a job comes after. Raises UserError where there is no such job."""
         if known and len(known) != len(spec.after):
             raise UserError(f"{spec.name} comes after {len(spec.after)} jobs, and {len(known)} were named")
-        counts = {one.name: one.count for one in specs}
         found = []
         for place, dependency in enumerate(spec.after):
             if known:
@@ -296,11 +296,11 @@ class Desk:
             if not any(_unfinished(self._scheduler.counts(job)) for job in jobs if job in self._scheduler.jobs):
                 yield Grown(schedule.job, (schedule.call,))
 
-    def _require_job(self, job: int, position: int = 0) -> None:
-        if job not in self._client_of or position >= self._scheduler.count(job) > 0:
-            raise UserError(
-                f"there is no job {job} in this queue that a client has brought, or no task {position} in it"
-            )
+    def _require_job(self, job: int, position: int | None = None) -> None:
+        if job not in self._client_of:
+            raise UserError(f"there is no job {job} in this queue that a client has brought")
+        if position is not None and position >= self._scheduler.count(job):
+            raise UserError(f"job {job} has no task {position}")
 
     def _know(self, job: Job) -> None:
         if job.origin:

@@ -288,11 +288,11 @@ class Manager:
             case Hello():
                 self._welcome(peer, message, now)
             case Reports(reports=reports) if peer.node is not None:
-                self._tell(Ended(peer.node, self._parts.own(peer.node, reports, self._hears)), now)
+                self._tell(Ended(peer.node, self._parts.judged(reports, self._hears)), now)
             case TakenBack(lane=lane, attempts=attempts) if peer.node is not None:
                 self._tell(Returned(peer.node, lane, attempts), now)
             case Left(reason=reason) if peer.node is not None:
-                self._give_up(peer.node, reason, now)
+                self._give_up(peer.node, reason, now, told=True)
             case Note(text=text):
                 self._observer.note(text if peer.node is None else f"{peer.node}: {text}")
             case Ask():
@@ -314,7 +314,7 @@ class Manager:
             elif ask.name in family.FAMILY_QUESTIONS:
                 reply(self._offspring.hear(ask.name, ask.arguments, lambda event: self._tell(event, now)))
             elif ask.name == HOST:
-                self._host(ask, reply)
+                self._host(ask, reply, now)
             elif self._desk is not None and ask.name in self._desk.questions:
                 self._desk.hear(peer, ask, tell=lambda event: self._tell(event, now), record=self._record, reply=reply)
             else:
@@ -326,12 +326,13 @@ class Manager:
         peer = self._agents.get(node)
         return peer is not None and not peer.silent
 
-    def _host(self, ask: Ask, reply: Callable[[object], None]) -> None:
+    def _host(self, ask: Ask, reply: Callable[[object], None], now: float) -> None:
         """Let the launcher of an attempt on several nodes start something on one of the others."""
-        node, host = self._parts.wanted(ask.arguments)
-        if node not in self._agents:
-            raise UnavailableError(f"node {node} is not there")
-        self._sends.append((self._agents[node], host))
+        hosted, host = self._parts.wanted(ask.arguments)
+        if hosted.node not in self._agents:
+            raise UnavailableError(f"node {hosted.node} is not there")
+        self._tell(hosted, now)
+        self._sends.append((self._agents[hosted.node], host))
         reply(None)
 
     def _welcome(self, peer: Peer, hello: Hello, now: float) -> None:
@@ -339,6 +340,9 @@ class Manager:
             self._refuse(peer, f"this manager is pilotfish {__version__}, node {hello.node} has {hello.version}")
             return
         former = self._agents.get(hello.node)
+        if former is not None and former.link.newest > peer.link.newest:
+            self._drop(peer)  # what was said first was longer on its way
+            return
         if former is not None:
             self._drop(former)
         peer.node, peer.leased = hello.node, hello.leased
@@ -347,8 +351,8 @@ class Manager:
         self._absent.pop(hello.node, None)
         peer.send(Welcome(self._store.epoch, self._settings.lease))
         if hello.reports:
-            self._tell(Ended(hello.node, self._parts.own(hello.node, hello.reports, self._hears)), now)
-        self._tell(NodeJoined(hello.node, hello.inventory, self._parts.own_lanes(hello.node, hello.lanes)), now)
+            self._tell(Ended(hello.node, self._parts.judged(hello.reports, self._hears)), now)
+        self._tell(NodeJoined(hello.node, hello.inventory, hello.lanes), now)
 
     def _refuse(self, peer: Peer, reason: str) -> None:
         self._observer.note(f"refused a connection: {reason}")
@@ -363,14 +367,14 @@ class Manager:
             self._tell(NodeSilent(peer.node), now)
         self._drop(peer)
 
-    def _give_up(self, node: str, reason: str, now: float) -> None:
-        """A node is dead, or its tasks have ended by now."""
+    def _give_up(self, node: str, reason: str, now: float, *, told: bool = False) -> None:
+        """A node is dead, or its tasks have ended by now; or it has `told` the end of all that it had begun."""
         peer = self._agents.get(node)
         if peer is not None:
             self._drop(peer)
         self._absent.pop(node, None)
         self._observer.note(f"node {node} is lost: {reason}")
-        self._tell(NodeLost(node, reason), now)
+        self._tell(NodeLost(node, reason, told), now)
 
     def _drop(self, peer: Peer) -> None:
         peer.gone = True
@@ -435,9 +439,7 @@ class Manager:
                 self._changes.append(command)
             if isinstance(command, _ORDERS) and command.node in self._agents:
                 self._sends.append((self._agents[command.node], command))
-            for end in self._parts.note(command):
-                if end.node in self._agents:
-                    self._sends.append((self._agents[end.node], end))
+            self._parts.note(command)
         return commands
 
     def _forget_calls(self, end: Settle | Finish) -> None:

@@ -1,20 +1,18 @@
 """Attempts on several nodes, while they run: which nodes have a part in them, and what is started there.
 
-The first node of an attempt reports how it ended, the others' reports of their parts count for nothing. The launcher of
-an MPI program asks, from the first node, that its daemons be started on the others; when the attempt has ended, so must
-they.
+The launcher of an MPI program asks, from the first node of an attempt, that its daemons be started on the others.
 
 What belongs here: who has a part, and questions of launchers. What must not: placement, the end of attempts.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import msgspec
 
 from pilotfish.errors import UserError
-from pilotfish.model.attempts import AttemptId, LaneState, Report
+from pilotfish.model.attempts import AttemptId, Report
 from pilotfish.model.changes import Grant, Part, Release, Settle
-from pilotfish.model.events import Command, Kill
+from pilotfish.model.events import Command, Hosted
 from pilotfish.model.messages import Host
 from pilotfish.model.states import Outcome
 
@@ -40,27 +38,21 @@ class Parts:
         """There are none."""
         self._of: dict[AttemptId, tuple[Part, ...]] = {}
 
-    def note(self, command: Command) -> list[Kill]:
-        """Learn from what was decided; what must end now on the other nodes of an attempt that has ended."""
+    def note(self, command: Command) -> None:
+        """Learn from what was decided."""
         match command:
             case Grant() if command.beside:
                 self._of[AttemptId(command.job, command.lo, command.number, command.epoch)] = command.beside
             case Release() if self._of:
                 self._of.pop(AttemptId(command.job, command.lo, command.number, command.epoch), None)
             case Settle() if self._of:
-                attempt = command.report.attempt
-                parts = self._of.pop(attempt, ())
-                return [Kill(part.node, part.lane, attempt, Outcome.cancelled, hard=True) for part in parts]
-        return []
+                self._of.pop(command.report.attempt, None)
 
-    def own(self, node: str, reports: tuple[Report, ...], heard: Callable[[str], bool]) -> tuple[Report, ...]:
-        """Those reports of a node that tell of more than its part in an attempt.
-
-        What fails while one of its nodes is not `heard` is lost: that is no fault of the user's.
-        """
+    def judged(self, reports: tuple[Report, ...], heard: Callable[[str], bool]) -> tuple[Report, ...]:
+        """Reports, in which what failed while one of its nodes is not `heard` is lost: no fault of the user's."""
         if not self._of:
             return reports
-        return tuple([self._judged(report, heard) for report in reports if self._part(report.attempt, node) is None])
+        return tuple([self._judged(report, heard) for report in reports])
 
     def _judged(self, report: Report, heard: Callable[[str], bool]) -> Report:
         away = [part.node for part in self._of.get(report.attempt, ()) if not heard(part.node)]
@@ -70,22 +62,14 @@ class Parts:
         reason = f"node {away[0]} was away when it ended with {how}"
         return msgspec.structs.replace(report, outcome=Outcome.lost, code=0, reason=reason)
 
-    def own_lanes(self, node: str, lanes: Iterable[LaneState]) -> tuple[LaneState, ...]:
-        """Those lanes of a node that hold more than its part in an attempt."""
-        return tuple(
-            [lane for lane in lanes if not any(self._part(attempt, node) is not None for attempt in lane.attempts)]
-        )
-
-    def _part(self, attempt: AttemptId, node: str) -> Part | None:
-        return next((part for part in self._of.get(attempt, ()) if part.node == node), None)
-
-    def wanted(self, arguments: dict[str, object]) -> tuple[str, Host]:
-        """What a launcher asks for: a node, and what is to run there. Raises UserError where that cannot be."""
+    def wanted(self, arguments: dict[str, object]) -> tuple[Hosted, Host]:
+        """What a launcher asks for: what happens then, and what is to run. Raises UserError where that cannot be."""
         try:
             wanted = msgspec.convert(arguments, _Wanted, builtin_types=(bytes,))
         except msgspec.ValidationError as error:
             raise UserError(f"question `{HOST}`: {error}") from error
-        part = self._part(wanted.attempt, wanted.node)
+        part = next((part for part in self._of.get(wanted.attempt, ()) if part.node == wanted.node), None)
         if part is None:
             raise UserError(f"{wanted.node} has no part in this attempt, or the attempt has ended")
-        return wanted.node, Host(part.lane, part.slots, wanted.attempt, wanted.command, wanted.environment)
+        host = Host(part.lane, part.slots, wanted.attempt, wanted.command, wanted.environment)
+        return Hosted(wanted.attempt, wanted.node), host

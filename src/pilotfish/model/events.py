@@ -24,6 +24,7 @@ __all__ = [
     "Explanation",
     "Grown",
     "Held",
+    "Hosted",
     "Kill",
     "Limited",
     "NodeBack",
@@ -119,10 +120,12 @@ class NodeJoined(msgspec.Struct, frozen=True):
 
 
 class NodeLost(msgspec.Struct, frozen=True):
-    """The node is proven dead or its lease has expired: its attempts are lost."""
+    """The node is proven dead, its lease has expired, or it has left: its attempts are lost."""
 
     node: str
     reason: str
+    told: bool = False
+    """It has told the end of all that it had started before it left: its other attempts never began."""
 
 
 class NodeSilent(msgspec.Struct, frozen=True):
@@ -147,6 +150,16 @@ class Ended(msgspec.Struct, frozen=True):
     reports: tuple[Report, ...]
 
 
+class Hosted(msgspec.Struct, frozen=True):
+    """A node is about to run something for an attempt on several nodes that another one leads.
+
+    It is over when the node reports that attempt, takes it back, or introduces itself without it.
+    """
+
+    attempt: AttemptId
+    node: str
+
+
 class Returned(msgspec.Struct, frozen=True):
     """The answer to a retraction: these attempts had not started and will not."""
 
@@ -169,7 +182,7 @@ class Woken(msgspec.Struct, frozen=True):
 
 Event = (
     Restored | Submitted | Grown | Revived | Cancelled | Held | Limited
-    | Expected | NodeJoined | NodeLost | NodeSilent | NodeBack | Ended | Returned | Draining | Woken
+    | Expected | NodeJoined | NodeLost | NodeSilent | NodeBack | Ended | Hosted | Returned | Draining | Woken
 )  # fmt: skip
 """All that the scheduler can be told."""
 

@@ -16,6 +16,7 @@ from pilotfish.model.events import (
     Draining,
     Ended,
     Expected,
+    Hosted,
     Kill,
     NodeBack,
     NodeJoined,
@@ -85,29 +86,32 @@ class Attempts:
             placement.held[attempt] = (node.name, number)
             if book.jobs[attempt.job].states[attempt.position] == TaskState.stopping:
                 book.out.append(Kill(node.name, number, attempt, Outcome.cancelled))
-        book.out.extend(_farewell_to_strangers(lane))
+        self._say_farewell(lane)
         if book.draining is not None:
             self._run_dry(lane, book.draining)
         book.touched[lane] = None
         return known
 
     def _hold_parts(self, joined: Node) -> None:
-        """Hold what attempts on several nodes hold on this one, or beside this one on others."""
+        """Hold what attempts that other nodes lead hold on this one: in the lanes that it has told, where it has."""
         placement = self._book.placement
+        told = placement.lanes[joined.name]
         for attempt, parts in placement.beside.items():
-            node, number = placement.held[attempt]
-            main = placement.lanes.get(node, {}).get(number)
-            here = list(placement.loose.get(attempt, ()) if main is None else main.beside)
-            mine = [part for part in parts if part.node == joined.name]
-            taken = placement.lanes[joined.name]
-            here += [
-                placement.open(joined, part.slots, None, None if part.lane in taken else part.lane) for part in mine
-            ]
-            if main is None:
-                placement.loose[attempt] = here
-            else:
-                main.beside = (*here, *placement.loose.pop(attempt, ()))
-                placement.expect(main)
+            for part in parts:
+                if part.node == joined.name:
+                    lane = told.get(part.lane) or placement.open(joined, part.slots, None, part.lane)
+                    placement.hold_part(attempt, lane)
+                    node, number = placement.held[attempt]
+                    if (leading := placement.lanes.get(node, {}).get(number)) is not None:
+                        placement.expect(leading)
+
+    def _say_farewell(self, lane: Lane) -> None:
+        """Tell what nobody has granted to end; parts of attempts that other nodes lead are theirs to end."""
+        held = self._book.placement.held
+        strangers = sorted(lane.strangers - held.keys(), key=lambda attempt: (attempt.job, attempt.position))
+        self._book.out.extend(
+            [Kill(lane.node.name, lane.number, one, Outcome.cancelled, hard=True) for one in strangers]
+        )
 
     def lose(self, event: NodeLost, now: float) -> None:
         """A node is gone: its attempts are lost, and those on several nodes of which it was one must end."""
@@ -117,8 +121,12 @@ class Attempts:
         book.reach.lost(event.node)
         placement.drop(event.node)
         book.homes.arrived(event.node)  # or it will not
-        reports = [_unseen(attempt, placement.held[attempt][1], Outcome.lost, event.reason, now) for attempt in lost]
-        self.end(Ended(event.node, tuple(reports)), now)
+        if event.told:
+            for attempt in lost:
+                self._undo(attempt)
+        else:
+            unseen = [_unseen(attempt, placement.held[attempt][1], Outcome.lost, event.reason, now) for attempt in lost]
+            self.end(Ended(event.node, tuple(unseen)), now)
         book.nodes_changed()
 
     def _end_those_beside(self, node: str, outcome: Outcome) -> None:
@@ -177,7 +185,7 @@ class Attempts:
         node.stops.discard(SILENT)
         placement.offer(node)
         for lane in placement.lanes[node.name].values():
-            book.out.extend(_farewell_to_strangers(lane))
+            self._say_farewell(lane)
             if lane.attempts:
                 book.touched[lane] = None
 
@@ -197,13 +205,29 @@ class Attempts:
         ends: _Ends = []
         for report in event.reports:
             attempt = report.attempt
-            place = placement.held.pop(attempt, None)
-            if placement.beside and attempt in placement.beside:
-                placement.let_go(attempt)
-            self._leave_lane(event.node, report.lane if place is None else place[1], attempt, now)
-            if place is not None:  # else it is fenced, or told twice
-                self._conclude(report, event.node, now, ends)
+            place = placement.held.get(attempt)
+            if place is None or place[0] != event.node:  # fenced, told twice, or part of what another node leads
+                self._leave_lane(event.node, report.lane, attempt, now)
+                continue
+            del placement.held[attempt]
+            if placement.beside:
+                self._let_go(attempt)
+            self._leave_lane(event.node, place[1], attempt, now)
+            self._conclude(report, event.node, now, ends)
         book.graph.ended(ends)
+
+    def host(self, event: Hosted, _now: float) -> None:
+        """A node is about to run a part of an attempt; until it tells its end, its lane is not free."""
+        lane = self._book.placement.parts.get(event.attempt, {}).get(event.node)
+        if lane is not None:
+            lane.strangers.add(event.attempt)
+
+    def _let_go(self, attempt: AttemptId) -> None:
+        """An attempt is over: if it was on several nodes, what it has left on the others is told to end."""
+        book = self._book
+        for lane in book.placement.let_go(attempt):
+            book.out.append(Kill(lane.node.name, lane.number, attempt, Outcome.cancelled, hard=True))
+            book.touched[lane] = None
 
     def _conclude(self, report: Report, node: str, now: float, ends: _Ends) -> None:
         """What an attempt's end makes of its task; `ends` collects those that are final."""
@@ -298,13 +322,13 @@ class Attempts:
         elif attempt in lane.attempts:
             lane.attempts.remove(attempt)
         else:
-            return  # a part of an attempt that has ended, or told twice: the lane may be another's by now
+            return  # told twice: the lane may be another's by now
         self._book.touched[lane] = None
 
     # Giving back
 
-    def take_back(self, event: Returned, _now: float) -> None:
-        """The answer to a retraction: these attempts have not started."""
+    def take_back(self, event: Returned, now: float) -> None:
+        """The answer to a retraction, or the word of a keeper that has died: these attempts have not started."""
         placement = self._book.placement
         for attempt in event.attempts:
             if placement.held.get(attempt) == (event.node, event.lane):
@@ -314,12 +338,14 @@ class Attempts:
                     placement.expect(lane)
                     self._book.touched[lane] = None
                 self._undo(attempt)
+            else:
+                self._leave_lane(event.node, event.lane, attempt, now)
 
     def _undo(self, attempt: AttemptId) -> None:
         """A granted attempt never started: as if it had not been granted."""
         book = self._book
         del book.placement.held[attempt]
-        book.placement.let_go(attempt)
+        self._let_go(attempt)
         tasks, position = book.jobs[attempt.job], attempt.position
         book.out.append(Release(attempt.job, position, position + 1, attempt.number, attempt.epoch))
         if attempt.number > 1:
@@ -350,12 +376,6 @@ class Attempts:
 def _unseen(attempt: AttemptId, lane: int, outcome: Outcome, reason: str, now: float) -> Report:
     """The report of an attempt of which the node tells nothing."""
     return Report(attempt, lane, outcome, 0, 0.0, now, 0.0, 0, reason=reason)
-
-
-def _farewell_to_strangers(lane: Lane) -> Iterable[Kill]:
-    """Tell what nobody has granted to end."""
-    strangers = sorted(lane.strangers, key=lambda attempt: (attempt.job, attempt.position))
-    return [Kill(lane.node.name, lane.number, attempt, Outcome.cancelled, hard=True) for attempt in strangers]
 
 
 def _ends(lane: Lane, outcome: Outcome, *, hard: bool = False) -> Iterable[Kill]:

@@ -3,7 +3,7 @@
 What belongs here: opening and closing lanes, nodes that come and go. What must not: what starts, and why.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pilotfish.model.attempts import AttemptId
 from pilotfish.model.changes import Part
@@ -31,8 +31,8 @@ class Holdings:
         """By nodes that have not introduced themselves to this manager: what earlier ones have granted them."""
         self.beside: dict[AttemptId, tuple[Part, ...]] = {}
         """Of attempts on several nodes: what they hold on the others."""
-        self.loose: dict[AttemptId, list[Lane]] = {}
-        """Those parts, where the node of the attempt itself is absent."""
+        self.parts: dict[AttemptId, dict[str, Lane]] = {}
+        """Those parts that are on nodes which are here, by the name of the node."""
         self.by_class: dict[RequestClass, dict[Lane, None]] = {}
         self.grown: dict[Node, None] = {}
         """Nodes on which room has appeared that not everybody has been offered yet."""
@@ -76,29 +76,31 @@ class Holdings:
     def drop(self, name: str) -> None:
         """Forget a node and its lanes; what they held is the caller's to settle."""
         for lane in list(self.lanes.get(name, {}).values()):
-            if lane.beside and lane.attempts:  # they are held until somebody tells what has become of the attempt
-                self.loose[lane.attempts[0]], lane.beside = list(lane.beside), ()
             self.forget(lane)
+        for parts in self.parts.values():
+            parts.pop(name, None)
         self.lanes.pop(name, None)
         self.absent.pop(name, None)
         node = self.nodes.pop(name, None)
         if node is not None:
             self.rooms.remove(node)
             self.grown.pop(node, None)
-            for lane in self.all_lanes() if self.beside else ():
-                lane.beside = tuple(one for one in lane.beside if one.node is not node)
 
-    def let_go(self, attempt: AttemptId) -> None:
-        """An attempt on several nodes is over: what it held on those that are here without its own is free."""
+    def hold_part(self, attempt: AttemptId, lane: Lane) -> None:
+        """A lane holds slots for an attempt that another node leads."""
+        lane.part_of = attempt
+        self.parts.setdefault(attempt, {})[lane.node.name] = lane
+
+    def let_go(self, attempt: AttemptId) -> Iterable[Lane]:
+        """An attempt on several nodes is over; the lanes that only what is left of it on the others still holds."""
         self.beside.pop(attempt, None)
-        for lane in self.loose.pop(attempt, ()):
-            if self.nodes.get(lane.node.name) is lane.node:
-                lane.node.give(lane.slots)
-                self.offer(lane.node)
-                self.forget(lane)
+        lanes = self.parts.pop(attempt, {}).values()
+        for lane in lanes:
+            lane.part_of, lane.due = None, 0.0  # what is left ends at any moment
+        return lanes
 
     def forget(self, lane: Lane) -> None:
-        """A lane is closed, with those beside it; what they held was given back, or is gone with its node."""
+        """A lane is closed; what it held was given back, or is gone with its node."""
         self.lanes.get(lane.node.name, {}).pop(lane.number, None)
         if lane.cls is not None:
             of_class = self.by_class[lane.cls]
@@ -106,8 +108,6 @@ class Holdings:
             if not of_class:
                 del self.by_class[lane.cls]
             self.hungry.get(lane.cls, {}).pop(lane, None)
-        for other in lane.beside:
-            self.forget(other)
 
     def all_lanes(self) -> Iterator[Lane]:
         """The open lanes of all nodes."""

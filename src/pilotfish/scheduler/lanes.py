@@ -27,11 +27,11 @@ class Lane:
     """One lane of a node."""
 
     __slots__ = (
-        "attempts", "beside", "cls", "due", "holds", "node", "number", "recalled", "since", "slots", "strangers"
+        "attempts", "cls", "due", "holds", "node", "number", "part_of", "recalled", "since", "slots", "strangers"
     )  # fmt: skip
 
     def __init__(self, node: Node, number: int, slots: Slots, cls: RequestClass | None) -> None:
-        """An empty lane; `cls` is None for one that only holds attempts which nobody granted, or slots of another."""
+        """An empty lane; `cls` is None for one that is only part of an attempt, or holds what nobody granted to it."""
         self.node = node
         self.number = number
         self.slots = slots
@@ -39,7 +39,10 @@ class Lane:
         self.attempts: deque[AttemptId] = deque()
         """Granted ones in their order; the first runs."""
         self.strangers: set[AttemptId] = set()
-        """Attempts that the node holds and nobody granted: told to end, they hold the slots until then."""
+        """Attempts that the node holds and nobody granted to this lane. They hold the slots until they have ended.
+
+        What is part of an attempt that runs may go on until that has ended; all others are told to end.
+        """
         self.since = 0.0
         """When the first attempt began, as far as we know."""
         self.due = math.inf
@@ -48,13 +51,13 @@ class Lane:
         """Whether its slots are held: not while a pass decides whether it goes on."""
         self.recalled = False
         """Those that wait were asked back and nothing has ended since."""
-        self.beside: tuple[Lane, ...] = ()
-        """On other nodes, for attempts on several: they hold slots as long as this one does."""
+        self.part_of: AttemptId | None = None
+        """The attempt on several nodes, led by another one, that holds the slots as long as it runs."""
 
     @property
     def empty(self) -> bool:
         """Whether nothing holds the slots."""
-        return not self.attempts and not self.strangers
+        return not self.attempts and not self.strangers and self.part_of is None
 
     @property
     def waiting(self) -> tuple[AttemptId, ...]:

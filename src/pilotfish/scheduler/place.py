@@ -100,10 +100,9 @@ class Placement(Holdings):
     def _go_on_or_close(self, empty: list[Lane], *, start: bool) -> None:
         """Give empty lanes the next task of their class where they may have it; first all that they held is free."""
         for lane in empty:
-            for one in (lane, *lane.beside):
-                one.holds = False
-                one.node.give(one.slots)
-                self.offer(one.node)
+            lane.holds = False
+            lane.node.give(lane.slots)
+            self.offer(lane.node)
         for lane in empty:
             pool = self._next_for(lane) if start else None
             if pool is not None and fits(pool.cls.needs[0], lane.node):
@@ -114,8 +113,7 @@ class Placement(Holdings):
             else:
                 self.forget(lane)
                 self.idle = True
-                for one in (lane, *lane.beside):
-                    self._out.append(CloseLane(one.node.name, one.number))
+                self._out.append(CloseLane(lane.node.name, lane.number))
 
     def _must_yield(self, lane: Lane) -> bool:
         """Whether the first class of all is another one and could use the lane's slots."""
@@ -363,11 +361,10 @@ class Placement(Holdings):
     def _open(self, pool: Pool, places: _Places, low: dict[Lane, None]) -> None:
         """Open a lane for one task, on several nodes one on each, and grant it."""
         lane = self.open(*places[0], pool.cls)
-        if len(places) > 1:
-            lane.beside = tuple([self.open(node, slots, None) for node, slots in places[1:]])
-        if pool.cls is self.reserved_for and self._is_kept(lane):
+        beside = [self.open(*place, None) for place in places[1:]]
+        if pool.cls is self.reserved_for and any(self._is_kept(one) for one in (lane, *beside)):
             self._keep_no_longer()  # it was for this one; the next one may start earlier elsewhere
-        self._grant(pool, lane, 1)
+        self._grant(pool, lane, 1, beside)
         low[lane] = None
 
     def _fill(self, lane: Lane, cls: RequestClass) -> None:
@@ -403,12 +400,12 @@ class Placement(Holdings):
             share = self._shares[pool] = -(-pool.size // len(self.by_class[pool.cls]))
         return min(target - len(lane.attempts), share)
 
-    def _grant(self, pool: Pool, lane: Lane, most: int) -> None:
+    def _grant(self, pool: Pool, lane: Lane, most: int, beside: Iterable[Lane] = ()) -> None:
         most = min(most, self._queue.room(pool))
         tasks, job, epoch = pool.tasks, pool.tasks.job.id, self._epoch
         self._renew(lane)
         place = (lane.node.name, lane.number)
-        parts = tuple([Part(one.node.name, one.number, one.slots) for one in lane.beside]) if lane.beside else ()
+        parts = tuple([Part(one.node.name, one.number, one.slots) for one in beside]) if beside else ()
         if not lane.attempts:
             lane.since = self.time
         while most > 0 and (span := pool.take(most)) is not None:
@@ -423,6 +420,9 @@ class Placement(Holdings):
                 self.held[attempt] = place
             if parts:  # of one task alone
                 self.beside[attempt] = parts
+                for one in beside:
+                    self.hold_part(attempt, one)
+                    self._renew(one)
             self._say(lane, Grant(*place, lane.slots, job, lo, hi, number, epoch, parts))
             self._started(tasks, lo, hi, place[0])
         self.some_wait = self.some_wait or len(lane.attempts) > 1
@@ -435,9 +435,8 @@ class Placement(Holdings):
             self.reservation.renew(self.time)
 
     def _is_kept(self, lane: Lane) -> bool:
-        """Whether a lane, or one beside it, is on a node of the reservation."""
-        nodes = self.reservation.nodes if self.reservation is not None else ()
-        return lane.node in nodes or any(one.node in nodes for one in lane.beside)
+        """Whether a lane is on a node of the reservation."""
+        return self.reservation is not None and lane.node in self.reservation.nodes
 
     def expect(self, lane: Lane) -> None:
         """Reckon again when a lane will probably have ended what it holds."""
@@ -446,8 +445,8 @@ class Placement(Holdings):
             lane.due = lane.since + tasks.expected_seconds
             if len(lane.attempts) > 1:
                 lane.due += (len(lane.attempts) - 1) * (tasks.typical_seconds or 0.0)
-        for one in lane.beside:
-            one.due = lane.due
+            for part in self.parts.get(lane.attempts[0], {}).values() if self.parts else ():
+                part.due = lane.due
 
     def _say(self, lane: Lane, grant: Grant) -> None:
         """Say a grant, in one with the lane's newest where they are neighbours."""

@@ -6,6 +6,7 @@ says so when they are on the disk. Sent twice they are the same.
 What belongs here: this conversation of the two. What must not: which pieces, connections.
 """
 
+import asyncio
 import os
 import re
 from pathlib import Path
@@ -54,9 +55,9 @@ async def take_pieces(comm: Comm, folder: Path) -> None:
             message = await comm.read()
             try:
                 if message != _DONE:
-                    _write(files, folder, *message)
+                    await asyncio.to_thread(_write, files, folder, *message)  # a disk that hangs holds up no message
                     continue
-                _sync(files, folder)
+                await asyncio.to_thread(_sync, files, folder)
             except OSError as error:
                 trouble = trouble or f"{folder}: {error.strerror}"
             if message == _DONE:

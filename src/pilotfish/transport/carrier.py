@@ -5,7 +5,6 @@ Both end with whoever has started them, whatever ends that: their standard input
 What belongs here: starting them, seeing that they live. What must not: Dask, which their interpreters alone import.
 """
 
-import os
 import select
 import subprocess
 import sys
@@ -133,13 +132,16 @@ class Dialer:
         """End it with all its connections. Idempotent."""
         if self._process is not None:
             _end(self._process)
+            for door in self._door.parent.glob(f"{self._door.name}*"):  # it does not itself: one that is killed later
+                door.unlink(missing_ok=True)  # than its agent would remove those of its successor
 
 
 def _spawn(role: str, *arguments: str, stdout: int | None = None) -> subprocess.Popen[bytes]:
-    # Dask warns of machines that reach nothing but each other.
-    words = [sys.executable, "-W", "ignore", "-m", "pilotfish.transport", role, *arguments]
+    # -P: no file of the user's, who may have a dask.py here, is one of our modules. Dask warns of machines that reach
+    # nothing but each other.
+    words = [sys.executable, "-P", "-W", "ignore", "-m", "pilotfish.transport", role, *arguments]
     # In a session of its own: an interrupt from the terminal is for whoever has started us.
-    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=stdout, start_new_session=True, env=dict(os.environ))
+    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=stdout, start_new_session=True)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -1,10 +1,12 @@
 """A certificate authority of each manager's own: whoever shows a certificate signed by it belongs together.
 
 There are no names to check: the authority signs for one manager and its agents, and nobody else ever sees its key.
+Each certificate says for which side it is: what an agent has does not make it a manager to the others.
 
 What belongs here: making keys and certificates, the folder where they stay. What must not: connections.
 """
 
+import contextlib
 import datetime as dt
 import os
 from pathlib import Path
@@ -13,7 +15,9 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
+
+from pilotfish.runtime import write_private
 
 __all__ = ["Credentials", "credentials_in"]
 
@@ -34,15 +38,11 @@ class Credentials(msgspec.Struct, frozen=True):
 
 def credentials_in(path: Path) -> Credentials:
     """Those that the file holds, so that a later manager is known to the agents of an earlier one; else new ones."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Credentials)
-    except (FileNotFoundError, msgspec.DecodeError):
-        made = _make()
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(made))
-    draft.replace(path)
+    with contextlib.suppress(FileNotFoundError, msgspec.DecodeError), path.open("rb") as file:
+        if os.fstat(file.fileno()).st_uid == os.getuid():  # else somebody knows them who could place a file here
+            return msgspec.json.decode(file.read(), type=Credentials)
+    made = _make()
+    write_private(path, msgspec.json.encode(made))
     return made
 
 
@@ -56,13 +56,15 @@ def _make() -> Credentials:
         .sign(root, hashes.SHA256())
     )
 
-    def signed(role: str) -> tuple[str, str]:
+    def signed(role: str, side: ObjectIdentifier) -> tuple[str, str]:
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = _certificate(_name(role), key).issuer_name(name).sign(root, hashes.SHA256())
-        return _pem(certificate), _secret(key)
+        certificate = _certificate(_name(role), key).issuer_name(name)
+        certificate = certificate.add_extension(x509.ExtendedKeyUsage([side]), critical=True)
+        return _pem(certificate.sign(root, hashes.SHA256())), _secret(key)
 
+    manager = signed("manager", ExtendedKeyUsageOID.SERVER_AUTH)
     # The key of the authority is forgotten: it has signed all that it ever will.
-    return Credentials(_pem(authority), *signed("manager"), *signed("agent"))
+    return Credentials(_pem(authority), *manager, *signed("agent", ExtendedKeyUsageOID.CLIENT_AUTH))
 
 
 def _certificate(name: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:

@@ -9,15 +9,19 @@ What belongs here: these two, as far as they need Dask. What must not: frames, s
 
 import asyncio
 import contextlib
+import errno
 import json
 import logging
 import os
 import random
+import resource
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psutil
@@ -40,6 +44,10 @@ _CROWDED = 0.1
 """Seconds until the next attempt to take a connection where there were no descriptors for it."""
 _CONNECT_PATIENCE = 5.0
 """Seconds for one address to answer."""
+_NEXT_ADDRESS = 0.5
+"""Seconds after which the next one is tried as well."""
+_STRANGER = 10.0
+"""Seconds in which whoever connects must have said what for: longer than an agent waits for an answer."""
 
 
 def be_gateway(credentials: Path, manager: Path, outputs: Path, port: int, values: tuple[Path, ...] = ()) -> None:
@@ -55,7 +63,6 @@ def be_gateway(credentials: Path, manager: Path, outputs: Path, port: int, value
         values: folder for values of a session, and one for those that it has no room for; none: there are none.
 
     """
-    _quiet()
     own = credentials_in(credentials)
     security = _security(own.authority, own.manager_certificate, own.manager_secret)
 
@@ -68,6 +75,7 @@ def be_gateway(credentials: Path, manager: Path, outputs: Path, port: int, value
             passing.add(task)
             try:
                 kind = await comm.read()
+                strangers.discard(comm.stream)  # type: ignore[attr-defined]
                 if kind == _MESSAGES:
                     await _pass(comm, await _knock(manager))
                 elif kind == _VALUES:
@@ -80,6 +88,7 @@ def be_gateway(credentials: Path, manager: Path, outputs: Path, port: int, value
                 passing.discard(task)
 
         listener = await _listen(port, take, security)
+        strangers = _with_patience(listener)
         bound = int(listener.contact_address.rpartition(":")[2])
         told = {
             "addresses": [f"tls://{host}:{bound}" for host in _hosts()],
@@ -92,7 +101,7 @@ def be_gateway(credentials: Path, manager: Path, outputs: Path, port: int, value
         await _end_of_input()
         os._exit(0)  # all that is still on its way belongs to a manager that has gone
 
-    asyncio.run(serve())
+    _be(serve())
 
 
 def be_dialer(joins: Sequence[Path], door: Path, outputs: Path) -> None:
@@ -108,7 +117,6 @@ def be_dialer(joins: Sequence[Path], door: Path, outputs: Path) -> None:
         outputs: folder of this node's outputs.
 
     """
-    _quiet()
 
     async def serve() -> None:
         last = ""
@@ -142,17 +150,18 @@ def be_dialer(joins: Sequence[Path], door: Path, outputs: Path) -> None:
         }
         answering = [asyncio.create_task(_answer_at(_open_door(path), answer)) for path, answer in doors.items()]
         await asyncio.wait([*answering, asyncio.create_task(_end_of_input())], return_when=asyncio.FIRST_COMPLETED)
-        for path in doors:
-            path.unlink(missing_ok=True)
         os._exit(0)  # all that is still on its way belongs to an agent that has gone
 
-    asyncio.run(serve())
+    _be(serve())
 
 
-def _quiet() -> None:
-    """Dask tells of each connection that ends; that is for us to judge."""
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    logging.getLogger("tornado").setLevel(logging.CRITICAL)
+def _be(serve: Coroutine[Any, Any, None]) -> None:
+    """Be one of the two; each connection takes two descriptors."""
+    for name in ("distributed", "tornado"):  # they tell of each connection that ends; that is for us to judge
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    asyncio.run(serve)
 
 
 def _security(authority: str, certificate: str, secret: str) -> Security:
@@ -166,6 +175,12 @@ def _security(authority: str, certificate: str, secret: str) -> Security:
     )
 
 
+@lru_cache(maxsize=1)  # Dask writes them to a temporary file each time: the disk may be full by then
+def _to_connect(authority: str, certificate: str, secret: str) -> dict[str, Any]:
+    options: dict[str, Any] = _security(authority, certificate, secret).get_connection_args("worker")
+    return options
+
+
 async def _listen(port: int, take: Callable[[Comm], Awaitable[None]], security: Security) -> Listener:
     options = security.get_listen_args("scheduler")
     listener: Listener
@@ -174,6 +189,33 @@ async def _listen(port: int, take: Callable[[Comm], Awaitable[None]], security: 
     except OSError:  # somebody else has it now
         listener = await listen("tls://0.0.0.0:0", take, deserialize=False, **options)
     return listener
+
+
+def _with_patience(listener: Listener) -> set[object]:
+    """Let those who connect go after a while, unless their stream is taken out of this set; else they may stay mute."""
+    loop, server = asyncio.get_running_loop(), listener.tcp_server  # type: ignore[attr-defined]
+    take, strangers = server.handle_stream, set()
+
+    def let_go(stream: Any) -> None:  # noqa: ANN401 - Tornado's
+        if stream in strangers:
+            strangers.discard(stream)
+            stream.close()
+
+    def welcome(stream: Any, address: object) -> object:  # noqa: ANN401
+        strangers.add(stream)
+        loop.call_later(_STRANGER, let_go, stream)
+        return take(stream, address)
+
+    def crowded(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Tornado tries at once to take those again for whom there were no descriptors, and tells each time."""
+        if getattr(context.get("exception"), "errno", None) in {errno.EMFILE, errno.ENFILE}:
+            time.sleep(_CROWDED)
+        else:
+            loop.default_exception_handler(context)
+
+    server.handle_stream = welcome
+    loop.set_exception_handler(crowded)
+    return strangers
 
 
 def _hosts() -> list[str]:
@@ -189,13 +231,25 @@ def _hosts() -> list[str]:
 
 
 async def _dial(join: Join, last: str) -> Comm | None:
-    """A connection to the manager, at the address that answered last if it can be had there; None where it cannot."""
-    security = _security(join.authority, join.certificate, join.secret)
-    for address in sorted(join.addresses, key=lambda address: address != last):
-        with contextlib.suppress(OSError):
-            options = security.get_connection_args("worker")
-            comm: Comm = await connect(address, timeout=_CONNECT_PATIENCE, deserialize=False, **options)
-            return comm
+    """A connection to the manager; None where none can be had. The address that answered last is tried first."""
+    options = _to_connect(join.authority, join.certificate, join.secret)
+
+    async def reach(turn: int, address: str) -> Comm:
+        await asyncio.sleep(turn * _NEXT_ADDRESS)
+        comm: Comm = await connect(address, timeout=_CONNECT_PATIENCE, deserialize=False, **options)
+        return comm
+
+    addresses = sorted(join.addresses, key=lambda address: address != last)
+    tries = {asyncio.ensure_future(reach(turn, address)) for turn, address in enumerate(addresses)}
+    while tries:
+        ended, tries = await asyncio.wait(tries, return_when=asyncio.FIRST_COMPLETED)
+        reached = [one.result() for one in ended if one.exception() is None]
+        if reached:
+            for one in tries:
+                one.cancel()
+            for comm in reached[1:]:
+                comm.abort()
+            return reached[0]
     await asyncio.sleep(random.uniform(0.0, 0.2))  # noqa: S311 - so that not all agents come at the same moment
     return None
 

@@ -3,12 +3,12 @@
 What belongs here: this value, its file. What must not: making keys, connecting.
 """
 
-import os
 from pathlib import Path
 
 import msgspec
 
 from pilotfish.errors import UserError
+from pilotfish.runtime import write_private
 from pilotfish.settings import Settings
 
 __all__ = ["JOIN", "Join", "parse_join", "read_join", "write_join"]
@@ -40,11 +40,7 @@ class Join(msgspec.Struct, frozen=True, kw_only=True):
 
 def write_join(path: Path, join: Join) -> None:
     """Write the file, readable by its user alone, never half written."""
-    draft = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(join))
-    draft.replace(path)
+    write_private(path, msgspec.json.encode(join))
 
 
 def read_join(path: Path) -> Join:

@@ -45,7 +45,7 @@ class Link:
         """Number of the last message that `receive` gave out: what `handled` may be told."""
         self.acknowledged = 0
         """Number of our last message that the other side has handled."""
-        self._newest = -_NEVER
+        self.newest = -_NEVER
         """When the newest of the other side's frames was made, on its clock."""
         self._fresh: list[Message] = []
         self._flying: deque[Message] = deque()
@@ -78,13 +78,13 @@ class Link:
         else:
             return None
         self._ack_due, self._heartbeat_due = _NEVER, now + self._heartbeat
-        return Frame(first, self._handled, messages, now, self._newest)
+        return Frame(first, self._handled, messages, now, self.newest)
 
     def receive(self, frame: Frame, now: float) -> list[Message]:
         """The messages that this frame adds: in order, none twice, none before its predecessor."""
         self.last_heard = now
         self.known_to_live = max(self.known_to_live, frame.heard)
-        self._newest = max(self._newest, frame.sent)
+        self.newest = max(self.newest, frame.sent)
         news = min(frame.handled - self.acknowledged, len(self._flying))
         if news > 0:
             for _ in range(news):

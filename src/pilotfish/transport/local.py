@@ -18,12 +18,12 @@ from pilotfish.errors import BusyError, InternalError, UnavailableError, UserErr
 from pilotfish.model.messages import Frame
 from pilotfish.transport.base import Connection, DisconnectedError
 
-__all__ = ["LocalConnection", "LocalListener", "connect"]
+__all__ = ["PATH_LIMIT", "LocalConnection", "LocalListener", "connect"]
 
 _FRAME_LIMIT = 64 * 2**20
 """Bytes. A longer frame is garbage, or something that must not travel here."""
 
-_PATH_LIMIT = 107
+PATH_LIMIT = 107
 """Bytes of a socket's path that the kernel takes."""
 
 _READ_SIZE = 2**16
@@ -34,6 +34,9 @@ Not above 2**17, from where on the allocator asks the kernel for each buffer: 15
 
 _CONNECT_PATIENCE = 5.0
 """Seconds to wait for a listener that is busy or stopped."""
+
+_QUEUE = 4096
+"""Who may wait at the door at the same time: after a manager's restart all agents come at once."""
 
 _NEVER = 2**62
 _CREDENTIALS = struct.Struct("iII")
@@ -117,7 +120,8 @@ class LocalConnection:
             return
         body = _encode(frame)
         if len(body) > _FRAME_LIMIT:
-            raise InternalError(f"a frame of {len(body)} bytes was to be sent, the limit is {_FRAME_LIMIT}")
+            self._send_halves(frame, len(body))
+            return
         data = len(body).to_bytes(4, "big") + body
         if self._kept:
             self._kept += data
@@ -126,6 +130,14 @@ class LocalConnection:
         if sent < len(data):
             self._kept += data[sent:]
             self._changed(self)
+
+    def _send_halves(self, frame: Frame, size: int) -> None:
+        """All that a busy side has not acknowledged, sent again, may be too much for one frame."""
+        half = len(frame.messages) // 2
+        if not half:
+            raise InternalError(f"a frame of {size} bytes was to be sent, the limit is {_FRAME_LIMIT}")
+        self.send(msgspec.structs.replace(frame, messages=frame.messages[:half]))
+        self.send(msgspec.structs.replace(frame, first=frame.first + half, messages=frame.messages[half:]))
 
     @property
     def unsent(self) -> bool:
@@ -284,7 +296,7 @@ def _listen(path: Path) -> socket.socket:
             path.unlink()
             door.bind(str(path))
         path.chmod(0o600)
-        door.listen()
+        door.listen(_QUEUE)
     except BaseException:
         door.close()
         raise
@@ -306,8 +318,8 @@ def _check_dead(path: Path) -> None:
 
 def _socket_for(path: Path) -> socket.socket:
     size = len(os.fsencode(path))
-    if size > _PATH_LIMIT:
-        raise UserError(f"the path of a socket has {size} bytes, at most {_PATH_LIMIT} are possible: {path}")
+    if size > PATH_LIMIT:
+        raise UserError(f"the path of a socket has {size} bytes, at most {PATH_LIMIT} are possible: {path}")
     return socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
 

@@ -77,6 +77,12 @@ class Allocated:
         begun = Counter(line.split()[0] for line in self.lines("began"))
         return {task for task, times in begun.items() if times > 1}
 
+    def ends(self, task: str) -> list[str]:
+        """How those attempts of a task have ended that its retries are counted by."""
+        store = str(self.folder / ".pilotfish")
+        shown = msgspec.json.decode(self.cluster.run(PILOTFISH, "show", f"a:{task}", "--json", "--store", store))
+        return [attempt["outcome"] for attempt in shown["task"]["attempts"] if attempt["charged"]]
+
     def finish(self) -> None:
         """The run ends well: every task has succeeded, no two copies ran at once."""
         self.let_go()

@@ -114,6 +114,7 @@ def test_the_next_allocation_goes_on(slurm: SlurmCluster, tmp_path: Path, signal
     wait_for(lambda: campaign.over, 60)
     succeeded = set(campaign.lines("ended"))
     assert succeeded == (done | running if signal == "USR1" else done)
+    assert [campaign.ends(task) for task in running - succeeded] == [[]] * len(running - succeeded), "nobody has failed"
     campaign.submit(nodes=2)
     campaign.let_go()
     campaign.finish()
@@ -123,3 +124,16 @@ def test_the_next_allocation_goes_on(slurm: SlurmCluster, tmp_path: Path, signal
         assert not again
     else:  # in the place of one that TERM has ended, another may have begun for a moment
         assert running <= again
+
+
+def test_a_term_to_the_step_of_the_agents_fails_no_task(slurm: SlurmCluster, tmp_path: Path) -> None:
+    """Agents, keepers and tasks get TERM; the run lives, and starts agents again."""
+    campaign = Allocated(slurm, tmp_path, tasks=8)
+    campaign.submit(nodes=2)
+    campaign.wait_for_tasks("n1", "n2")
+    slurm.run("scancel", "--signal=TERM", f"{campaign.number}.0")
+    campaign.wait_until_said("node n1 is lost: its agent was ended by SIGTERM", "node n2 is lost")
+    campaign.finish()
+    assert campaign.ran_again() == set(campaign.last())
+    assert [campaign.ends(task) for task in campaign.last()] == [["exited"]] * 8
+    assert "failed" not in campaign.said

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -66,7 +67,8 @@ class Nodes:
         held = {name: [self._command(pid) for pid in self._tree(agent.pid)] for name, agent in self.agents.items()}
         (other,) = [name for name, commands in held.items() if not any("mpiexec" in one for one in commands)]
         for pid in [self.agents[other].pid, *self._tree(self.agents[other].pid)]:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it ends by itself when those before it have
+                os.kill(pid, signal.SIGKILL)
         return other
 
     @staticmethod

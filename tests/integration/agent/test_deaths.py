@@ -10,7 +10,7 @@ import pytest
 
 from pilotfish.model.attempts import AttemptId
 from pilotfish.model.jobs import JobSpec, RangeArray
-from pilotfish.model.messages import End, Refusal, Started, Stop, TakenBack
+from pilotfish.model.messages import End, Left, Refusal, Reports, Started, Stop, TakenBack
 from pilotfish.model.states import Outcome
 from tests.integration.agent.agent_node import Node
 
@@ -40,6 +40,13 @@ def wait_paused(node: Node) -> int:
     marker = paused(node)
     node.wait(lambda: marker.exists() and marker.read_text().endswith("\n"))
     return int(marker.read_text())
+
+
+def listening(node: Node, command: str) -> tuple[AttemptId, int]:
+    """A task that listens by now, and the process id of its shell."""
+    (attempt,) = node.run(node.command(command.replace("WAIT", "echo $$ > began; sleep 1008 & wait")))
+    node.wait(lambda: began(node))
+    return attempt, began(node)[0]
 
 
 def restart(node: Node) -> None:
@@ -265,6 +272,60 @@ def test_a_terminated_agent_reports_what_it_ended(node: Node) -> None:
     assert node.wait_ended() == 0
     assert waiting not in node.reports
     assert not given_back(node)
+
+
+# TERM from outside
+
+
+@pytest.mark.parametrize("first", ["task", "keeper"])
+@pytest.mark.parametrize("command", ["WAIT", "trap 'exit 143' TERM; WAIT", "trap 'exit 3' TERM; WAIT"])
+def test_who_ends_of_a_term_to_everybody_has_not_failed(node: Node, command: str, first: str) -> None:
+    node.up()
+    attempt, task = listening(node, command)
+    os.kill(node.agent.pid, signal.SIGSTOP)  # the last one that hears of it
+    everybody = {"task": task, "keeper": node.keeper(), "agent": node.agent.pid}
+    for pid in (everybody.pop(first), *everybody.values()):
+        os.kill(pid, signal.SIGTERM)
+    node.wait(lambda: not Path(f"/proc/{task}").exists())
+    os.kill(node.agent.pid, signal.SIGCONT)
+    assert node.wait_ended() == 0
+    (report,) = node.reports[attempt]
+    assert (report.outcome, report.reason) == (Outcome.interrupted, "TERM was sent to all that ran on its node")
+    assert [type(message) for message in node.messages if isinstance(message, Reports | Left)] == [Reports, Left]
+
+
+def test_who_succeeds_upon_a_term_to_everybody_has_succeeded(node: Node) -> None:
+    node.up()
+    attempt, task = listening(node, "trap 'exit 0' TERM; WAIT")
+    for pid in (node.keeper(), task):
+        os.kill(pid, signal.SIGTERM)
+    assert node.result(attempt).succeeded
+
+
+@pytest.mark.parametrize(
+    ("command", "outcome", "code"),
+    [("WAIT", Outcome.signalled, 15), ("trap 'exit 143' TERM; WAIT", Outcome.exited, 143)],
+)
+def test_who_alone_is_sent_term_has_failed(node: Node, command: str, outcome: Outcome, code: int) -> None:
+    node.up()
+    attempt, task = listening(node, command)
+    os.kill(task, signal.SIGTERM)
+    report = node.result(attempt)
+    assert (report.outcome, report.code) == (outcome, code)
+
+
+def test_a_term_excuses_nothing_that_begins_later(node: Node) -> None:
+    node.up()
+    (first,) = node.run(node.command(node.waiting("x")))
+    (later,) = node.run(node.command("exit 3"))
+    node.wait(lambda: node.heard(Started))
+    os.kill(node.keeper(), signal.SIGTERM)
+    until = time.time() + 0.3
+    node.wait(lambda: time.time() > until)
+    node.go()
+    assert node.result(first).succeeded
+    report = node.result(later)
+    assert (report.outcome, report.code) == (Outcome.exited, 3)
 
 
 def test_nothing_is_left_when_there_is_no_more_work(node: Node) -> None:

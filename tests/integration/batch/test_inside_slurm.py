@@ -52,6 +52,15 @@ def test_every_gpu_of_the_job_is_seen(slurm: SlurmCluster, tmp_path: Path) -> No
         assert [nodes[name]["gpus"] for name in ("n1", "n2")] == gpus, options
 
 
+def test_each_task_of_an_array_is_an_allocation_of_its_own(slurm: SlurmCluster, tmp_path: Path) -> None:
+    """The number of the last one is that of them all."""
+    words = ["--wait", "--array=1-3", "--exclusive", "--time=10", "--comment=NodeList=n9", f"--output={tmp_path}/%a"]
+    slurm.run("sbatch", *words, "--wrap", f"{sys.executable} -P {JOB}")
+    for task in "123":
+        found, node = (json.loads(line) for line in (tmp_path / task).read_text().splitlines() if line[0] == "{")
+        assert found["nodes"] == list(found["gpus"]) == [node["node"]]
+
+
 def test_the_end_of_one_node_is_not_the_end_of_others(slurm: SlurmCluster, tmp_path: Path) -> None:
     words = f"{sys.executable} -P {JOB} --stay {tmp_path} --failing n3"
     options = ["--nodes=3", "--exclusive", "--no-kill", "--time=10", "--output", str(tmp_path / "out")]

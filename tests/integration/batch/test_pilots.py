@@ -147,6 +147,17 @@ def test_one_that_never_arrived_is_told_once(system: Scripted, tmp_path: Path) -
     asking.close()
 
 
+def test_who_only_asks_does_not_judge_what_was_asked_for_before(system: Scripted, tmp_path: Path) -> None:
+    """It does not know whose agents had joined."""
+    system.state = Seen(State.ENDED)
+    asking = broker(system, tmp_path)
+    for now in (0.0, 1000.0):
+        asking.ask(wanted(), now)
+        assert list(asking.settle(lambda now=now: now)) == []  # type: ignore[misc]
+    assert system.words == ["submit", "submit"]
+    asking.close()
+
+
 def test_what_the_system_has_no_word_for_is_not_left_in_the_book(system: Scripted, tmp_path: Path) -> None:
     asking = broker(system, tmp_path)
     with pytest.raises(UserError, match="no word for 10 nodes"):
@@ -256,6 +267,20 @@ def test_the_next_run_takes_what_lives_and_not_what_is_to_end(system: Scripted, 
     third = Run(system, tmp_path)
     third.until(lambda: system.words.count("submit") == 2)
     third.pilots.end(0.0)
+
+
+def test_a_run_gets_its_own_where_that_of_the_run_before_is_over(system: Scripted, tmp_path: Path) -> None:
+    first = broker(system, tmp_path)
+    first.ask(wanted(), time.time() - 3600)
+    list(first.settle(time.time))
+    first.close()
+    system.state, system.answer = Seen(State.GONE), Taken("8")
+    run = Run(system, tmp_path)
+    run.until(lambda: system.words.count("submit") == 2)
+    system.state = Seen(State.RUNNING)
+    run.until(lambda: "allocation 8 runs" in run.said)
+    assert not run.drained
+    run.pilots.end(0.0)
 
 
 def test_an_end_that_cannot_be_told_is_told_to_the_user(

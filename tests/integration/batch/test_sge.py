@@ -72,12 +72,6 @@ def test_cancelling_is_announced_by_usr2(grid_engine: GridEngine, tmp_path: Path
     until(grid_engine, job, State.GONE)
 
 
-def test_usr1_comes_before_the_end(grid_engine: GridEngine, tmp_path: Path) -> None:
-    waits = "trap 'echo warned; exit' USR1; echo ready; while :; do sleep 0.05; done"
-    submit(wanted(tmp_path, "sh", "-c", waits, seconds=60.0, warning=59.0))
-    printed(grid_engine, tmp_path, "warned")
-
-
 def test_one_that_cannot_be_started_is_stuck(grid_engine: GridEngine, tmp_path: Path) -> None:
     job = submit(wanted(tmp_path, options=("-wd", "/nonexistent")))
     assert "Eqw" in until(grid_engine, job, State.STUCK).reason

@@ -79,6 +79,17 @@ def test_what_is_asked_for_on_each_node_is_given(slurm: SlurmCluster, tmp_path: 
     assert "mem=4000M" in slurm.run("scontrol", "show", "job", whole)
 
 
+def test_filters_of_the_users_hide_none_of_ours(
+    slurm: SlurmCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("SQUEUE_PARTITION", "SQUEUE_ACCOUNT", "SQUEUE_NAMES", "SCANCEL_PARTITION", "SBATCH_ARRAY_INX"):
+        monkeypatch.setenv(name, "7")
+    job = submit(wanted(tmp_path, "sleep", "60"))
+    until(slurm, job, State.RUNNING)
+    assert DIALECT.cancelled(run(DIALECT.cancel([job]))) is None
+    until(slurm, job, State.ENDED)
+
+
 def test_the_users_options_win_over_ours(slurm: SlurmCluster, tmp_path: Path) -> None:
     job = submit(wanted(tmp_path, options=("--nodes=3", "--time=7")))
     assert "NumNodes=3" in slurm.run("scontrol", "show", "job", job)
@@ -118,8 +129,8 @@ def test_cancelling_reaches_the_program(slurm: SlurmCluster, tmp_path: Path) -> 
 
 
 def test_what_is_sent_to_the_script_reaches_the_program(slurm: SlurmCluster, tmp_path: Path) -> None:
-    """As ``--signal=B:`` does, which Slurm looks after twice a minute only."""
-    job = submit(wanted(tmp_path, "sh", "-c", "trap 'echo warned; exit' USR1; echo ready; sleep 60 & wait", warning=60))
+    """As the option ``--signal=B:`` does, which Slurm looks after twice a minute only."""
+    job = submit(wanted(tmp_path, "sh", "-c", "trap 'echo warned; exit' USR1; echo ready; sleep 60 & wait"))
     slurm.wait_for(lambda: (tmp_path / "log").exists() and "ready" in (tmp_path / "log").read_text())
     slurm.run("scancel", "--batch", "--signal=USR1", job)
     slurm.wait_for(lambda: "warned" in (tmp_path / "log").read_text())

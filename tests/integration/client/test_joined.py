@@ -132,6 +132,14 @@ def test_a_task_can_be_explained_and_cancelled(server: Server, tmp_path: Path) -
         wait_for(lambda: session.counts().get("cancelled") == 2)
 
 
+def test_calls_that_are_cancelled_on_their_way_hold_nothing_up(server: Server) -> None:
+    with pf.Session(server.address) as session:
+        for number in range(20):
+            for _ in range(200):
+                session.submit(square, 2).cancel()
+            assert session.submit(square, number).result(timeout=60) == number**2
+
+
 def test_delayed_functions_and_asyncio(server: Server) -> None:
     @pf.delayed
     async def double(number: int) -> int:

@@ -58,7 +58,7 @@ def tell_and_wait(folder: str) -> str:
     keeper = os.getppid()
     agent = int(Path(f"/proc/{keeper}/stat").read_text().rpartition(")")[2].split()[1])
     with (Path(folder) / "began").open("a") as log:
-        log.write(f"{keeper} {agent}\n")
+        log.write(f"{keeper} {agent} {os.getpid()}\n")
     deadline = time.monotonic() + PATIENCE
     while not (Path(folder) / "go").exists():
         assert time.monotonic() < deadline
@@ -67,7 +67,7 @@ def tell_and_wait(folder: str) -> str:
 
 
 def parents(folder: Path) -> list[int]:
-    """Keeper and agent of the call, once it has begun."""
+    """Keeper, agent and worker of the call, once it has begun."""
     deadline = time.monotonic() + PATIENCE
     while not (folder / "began").exists() or not (folder / "began").read_text().endswith("\n"):
         assert time.monotonic() < deadline
@@ -83,3 +83,51 @@ def test_who_is_killed_beside_a_call_costs_at_most_its_repetition(tmp_path: Path
         (tmp_path / "go").touch()
         assert future.result(timeout=PATIENCE) == "done"
     assert len((tmp_path / "began").read_text().splitlines()) == starts
+
+
+@pytest.mark.parametrize("order", [(2, 0), (0, 2)], ids=["worker first", "keeper first"])
+def test_a_call_that_a_term_to_everybody_has_ended_is_made_again(tmp_path: Path, order: tuple[int, int]) -> None:
+    with pf.Session(cores=1) as session:
+        future = session.submit(tell_and_wait, str(tmp_path))
+        everybody = parents(tmp_path)
+        for one in order:
+            os.kill(everybody[one], signal.SIGTERM)
+        (tmp_path / "go").touch()
+        assert future.result(timeout=PATIENCE) == "done"
+    assert len((tmp_path / "began").read_text().splitlines()) == 2
+
+
+def test_a_call_that_alone_is_sent_term_has_failed(tmp_path: Path) -> None:
+    with pf.Session(cores=1) as session:
+        future = session.submit(tell_and_wait, str(tmp_path))
+        os.kill(parents(tmp_path)[2], signal.SIGTERM)
+        with pytest.raises(WorkerDiedError, match="signal 15"):
+            future.result(timeout=PATIENCE)
+
+
+def save_when_told(folder: str) -> str:
+    task = pf.current()
+    if task.attempt > 1:
+        return "all of it"
+    assert not task.stopping
+    tell = Path(folder) / "began"
+    tell.write_text(f"{os.getppid()} 0 {os.getpid()}\n")
+    deadline = time.monotonic() + PATIENCE
+    while not task.stopping:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return "half of it"
+
+
+def test_what_a_call_returns_that_was_told_to_end_counts_no_more(tmp_path: Path) -> None:
+    with pf.Session(cores=1) as session:
+        future = session.submit(save_when_told, str(tmp_path))
+        keeper, _, worker = parents(tmp_path)
+        for pid in (keeper, worker):
+            os.kill(pid, signal.SIGTERM)
+        assert future.result(timeout=PATIENCE) == "all of it"
+        (tmp_path / "began").unlink()
+        future = session.submit(save_when_told, str(tmp_path))
+        os.kill(parents(tmp_path)[2], signal.SIGTERM)
+        with pytest.raises(WorkerDiedError, match=r"it was told to end \(exit code 143\)"):
+            future.result(timeout=PATIENCE)

@@ -6,8 +6,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,53 @@ def test_a_local_cluster(tmp_path: Path) -> None:
         assert len({task["node"] for task in tasks}) == 2
         # The cluster goes on: a second run finds it as the first one did.
         run_beside(address, tmp_path)
+
+
+def test_two_runs_of_one_name_beside_one_cluster(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("one", "other")]
+    for folder in folders:
+        folder.mkdir()
+    with cluster("local") as address, ThreadPoolExecutor() as runs:
+        for run in [runs.submit(run_beside, address, folder) for folder in folders]:
+            run.result()
+
+
+def test_another_scheduler_comes_in_the_place_of_one_that_was_killed(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    @contextmanager
+    def scheduler_and_worker() -> Iterator[None]:
+        with ExitStack() as ends:
+            for role, *words in (
+                ("scheduler", "--host=127.0.0.1", f"--port={port}", "--no-dashboard"),
+                ("worker", f"127.0.0.1:{port}", "--nthreads=1", "--no-nanny", "--no-dashboard"),
+            ):
+                command = [sys.executable, "-m", f"distributed.cli.dask_{role}", *words]
+                process = ends.enter_context(subprocess.Popen(command, cwd=tmp_path))
+                ends.callback(process.kill)
+            yield
+
+    job = {"name": "a", "array": 2, "command": "touch began; until [ -e go ]; do sleep 0.05; done"}
+    (tmp_path / "c.json").write_text(json.dumps({"name": "beside", "jobs": [job]}))
+    words = [PILOTFISH, "run", "c.json", "--on", f"dask://127.0.0.1:{port}"]
+    with scheduler_and_worker():
+        wait_for_port(port)
+        run = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        wait_for((tmp_path / "began").exists)
+    (tmp_path / "go").touch()
+    with scheduler_and_worker():
+        _, said = run.communicate(timeout=PATIENCE)
+    assert run.returncode == 0, said
+    assert f"no Dask scheduler answers at 127.0.0.1:{port}: it has gone; tried again" in said
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
 
 
 def test_functions_on_a_local_cluster(tmp_path: Path) -> None:

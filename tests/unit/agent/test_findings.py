@@ -82,6 +82,7 @@ def test_on_a_good_node_all_is_well() -> None:
         ({"shared_memory": folder("/dev/shm", "tmpfs", free=64 * 2**20)}, "shared memory", "warning"),
         ({"shared_memory": folder("/dev/shm", problem="No such file")}, "shared memory", "warning"),
         ({"runtime": folder("/home/ada/run", "nfs4")}, "runtime folder", "problem"),
+        ({"runtime": folder("/" + "ü" * 39)}, "runtime folder", "problem"),
         ({"engine": False}, "engine", "problem"),
     ],
 )
@@ -91,6 +92,14 @@ def test_what_is_wrong_with_a_node_is_told_with_a_way_out(wrong: dict[str, objec
     (finding,) = [finding for finding in findings if finding.level != "ok"]
     assert finding.way_out
     assert finding.nodes == ("n1",)
+
+
+@pytest.mark.parametrize(
+    ("size", "host", "level"), [(78, "n1", "ok"), (73, "node-12345", "ok"), (74, "node-12345", "warning")]
+)
+def test_sockets_of_agents_elsewhere_have_their_nodes_name_in_their_paths(size: int, host: str, level: str) -> None:
+    findings = judge_node(facts(host, runtime=folder("/".ljust(size, "x"))))
+    assert [finding.level for finding in findings if finding.subject == "runtime folder"] == [level]
 
 
 def test_files_may_be_raised_by_the_user_or_by_the_site() -> None:

@@ -43,6 +43,24 @@ def test_slurm_tells_nodes_end_and_gpus() -> None:
     )
 
 
+@pytest.mark.parametrize(("number", "node"), [("14", "n3"), ("15", "n1")])
+def test_slurm_tells_of_a_part_of_an_array_or_heterogeneous_job_by_its_own_line(number: str, node: str) -> None:
+    lines = [
+        f"JobId={job} ArrayJobId=14 JobName=a UserId=ada(7) JobState={state} EndTime={job}99 NodeList={host} "
+        f"Nodes={host} CPU_IDs=0 Mem=1 GRES=gpu:1(IDX:0)\n"
+        for job, state, host in (("14", "RUNNING", "n3"), ("16", "COMPLETED", "n2"), ("15", "RUNNING", "n1"))
+    ]
+    found = allocation_here({**SLURM, "SLURM_JOB_ID": number}, saying("".join(lines)))
+    assert found == Allocation("slurm", number, (node,), float(f"{number}99"), gpus={node: 1})
+
+
+def test_what_people_write_of_a_job_is_not_what_slurm_says() -> None:
+    text = SCONTROL.replace("probe.sh", "a NodeList=n9").replace(
+        "WorkDir=", "Comment=JobState=FAILED EndTime=1 WorkDir="
+    )
+    assert allocation_here(SLURM, saying(text)) == allocation_here(SLURM, saying(SCONTROL))
+
+
 def test_without_the_controller_the_environment_has_to_do() -> None:
     assert allocation_here(SLURM, saying(None)) == Allocation("slurm", "14", ("n1", "n2", "n3"))
     told = allocation_here({**SLURM, "SLURM_JOB_END_TIME": "1795258000"}, saying(None))

@@ -264,7 +264,7 @@ def test_limits_of_jobs_never_pause() -> None:
 
 
 def test_one_that_worked_ends_the_row() -> None:
-    worked = pilot(3, State.ENDED, joined=True)
+    worked = pilot(3, State.ENDED, joined=True, used=True)
     assert size(after(tasks(4), pilots=(refused(1, 1e6), refused(2, 1e6), worked, refused(4, 1e6)))) == (1, 2 * HOUR)
 
 
@@ -272,6 +272,32 @@ def test_allocations_that_die_before_their_agents_join_pause_too() -> None:
     """Else a broken environment burns one allocation after the other."""
     row = tuple(pilot(key, State.ENDED, failed_at=0.0, failure="died") for key in (1, 2, 3))
     assert after(tasks(4), pilots=row) == Stay("paused after 3 failures in a row; the last one: died", paused=True)
+
+
+def test_one_in_which_nothing_of_what_waits_starts_is_a_failure() -> None:
+    """Else one allocation after the other is got for what its nodes cannot hold, as nobody had said."""
+    idle = {1: NOW - 301}
+    dropped = after(tasks(1), pilots=(pilot(1),), idle=idle)
+    assert isinstance(dropped, Drop)
+    assert dropped.failed
+    assert "none of what waits started in it" in dropped.why
+    row = tuple(pilot(key, State.ENDED, joined=True, failed_at=0.0, failure="useless") for key in (1, 2, 3))
+    assert isinstance(after(tasks(1), pilots=(*row, pilot(4))), Stay)
+
+
+@pytest.mark.parametrize(
+    ("work", "more"),
+    [
+        ((), {}),
+        ((tasks(0, later=1),), {}),
+        ((tasks(1, cores(1, nodes=2)),), {}),
+        ((tasks(1),), {"used": True}),
+    ],
+)
+def test_one_that_is_idle_for_another_reason_has_not_failed(work: tuple[Waiting, ...], more: dict[str, Any]) -> None:
+    dropped = after(*work, pilots=(pilot(1, **more),), idle={1: NOW - 301})
+    assert isinstance(dropped, Drop)
+    assert not dropped.failed
 
 
 # always

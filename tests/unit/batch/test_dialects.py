@@ -1,5 +1,6 @@
 """What each dialect asks for, and how it reads what becomes of that."""
 
+import re
 import shlex
 import subprocess
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilotfish.batch.dialect import AllocationRequest, Away, Dialect, Output, Refused, Taken, clock, script
+from pilotfish.batch.dialect import AllocationRequest, Away, Dialect, Errand, Output, Refused, Taken, clock, script
 from pilotfish.batch.htcondor import HTCondor
 from pilotfish.batch.pbs import Pbs, Torque
 from pilotfish.batch.sge import Sge
@@ -58,18 +59,38 @@ def test_a_script_becomes_its_program() -> None:
 
 
 def test_slurm_asks() -> None:
-    full = wanted(nodes=2, memory=GIB + 1, gpus=1, queue="long", account="phys", after="17", warning=60.0)
+    full = wanted(nodes=2, memory=GIB + 1, gpus=1, queue="long", account="phys", after="17")
     call = Slurm().submit(full)
     assert call.argv == (
         *("sbatch", "--parsable", "--job-name=pf-1", "--nodes=2", "--ntasks-per-node=1", "--time=01:30:00"),
         *("--chdir=/w", "--output=/w/l%%g", "--open-mode=append", "--no-requeue", "--no-kill"),
         *("--cpus-per-task=4", "--mem=1025M", "--gpus-per-node=1", "--partition=long", "--account=phys"),
-        *("--dependency=afterany:17", "--signal=B:USR1@60"),
+        "--dependency=afterany:17",
     )
     assert call.stdin == "#!/bin/sh\nexec agent --key 'a b'\n"
     whole = Slurm().submit(wanted(cores=None, options=("--nice",))).argv
     assert whole[-3:] == ("--exclusive", "--mem=0", "--nice")
     assert Slurm().rehearse(full).argv[1] == "--test-only"
+
+
+@pytest.mark.parametrize(
+    "option", ["--clusters=b", "-Mb", "--array", "--array=1-3", "-J", "--job-name=x", "--wait", ":"]
+)
+def test_slurm_is_not_asked_for_what_could_not_be_followed(option: str) -> None:
+    with pytest.raises(UserError, match=f"{option}: an allocation is one job, of our name"):
+        Slurm().submit(wanted(options=("--nice", option)))
+    assert (
+        Slurm().submit(wanted(options=("--cluster-constraint=a", "--wait-all-nodes=1"))).argv[-1]
+        == "--wait-all-nodes=1"
+    )
+
+
+@pytest.mark.parametrize("call", [Slurm().look(["7"]), Slurm().cancel(["7"]), Torque().submit(wanted())])
+def test_slurm_sees_who_we_are_but_neither_our_job_nor_filters(call: Errand) -> None:
+    seen = {"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT", "SLURM_SACK_SOCKET", "SBATCH_ACCOUNT", "PILOTFISH_RUNTIME"}
+    unseen = {"SLURM_JOB_ID", "SLURM_MEM_PER_CPU", "SQUEUE_PARTITION", "SCANCEL_INTERACTIVE", "SBATCH_ARRAY_INX"}
+    hidden = {name for name in seen | unseen | {"PILOTFISH_TASK"} if re.fullmatch(call.hidden or "", name)}
+    assert hidden == unseen | {"PILOTFISH_TASK"}
 
 
 def test_pbs_asks() -> None:
@@ -91,8 +112,8 @@ def test_torque_asks() -> None:
 
 
 def test_grid_engine_asks() -> None:
-    argv = Sge().submit(wanted(nodes=2, pe="mpi", warning=60.0, after="17")).argv
-    for words in (("-pe", "mpi", "8"), ("-l", "h_rt=5400"), ("-l", "s_rt=5340"), ("-hold_jid", "17")):
+    argv = Sge().submit(wanted(nodes=2, pe="mpi", after="17")).argv
+    for words in (("-pe", "mpi", "8"), ("-l", "h_rt=5400"), ("-hold_jid", "17")):
         assert has(argv, *words)
 
 

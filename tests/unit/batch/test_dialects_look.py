@@ -29,6 +29,7 @@ SQUEUE = """\
 12|PENDING||1795261331|NONE|BeginTime
 7|PENDING||N/A|N/A|JobHeldUser
 16|RUNNING|n[1-2]|1795258447|1795262047|None
+18|CONFIGURING|n[3-4]|1795258447|1795262047|None
 3|PENDING||N/A|N/A|PartitionTimeLimit
 2|COMPLETING|n[1-2]|1795258447|1795258500|None
 1|CANCELLED|n1|1795258447|1795258500|None
@@ -40,7 +41,7 @@ SQUEUE = """\
 
 
 def test_slurm_tells() -> None:
-    ids = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "12", "16", "17", "99"]
+    ids = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "12", "16", "17", "18", "99"]
     seen = Slurm().seen(ids, Output(0, SQUEUE))
     assert seen == {
         "1": Seen(State.ENDED, "CANCELLED", "n1", 1795258447, 1795258500),
@@ -56,6 +57,7 @@ def test_slurm_tells() -> None:
         "12": Seen(State.QUEUED, "BeginTime", "", 1795261331),
         "16": Seen(State.RUNNING, "", "n[1-2]", 1795258447, 1795262047),
         "17": Seen(State.FAILED, "JobLaunchFailure", "n1", 1795258447, 1795258447),
+        "18": Seen(State.QUEUED, "CONFIGURING", "n[3-4]", 1795258447, 1795262047),
         "99": Seen(State.GONE),
     }
 

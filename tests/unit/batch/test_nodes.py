@@ -4,7 +4,9 @@ from pilotfish.batch.nodes import dead_nodes, node_query
 
 
 def test_all_nodes_are_asked_about_at_once() -> None:
-    assert node_query("slurm", ["n1", "n2"]) == ["sinfo", "--noheader", "--Node", "--nodes=n1,n2", "--format=%N %T"]
+    assert node_query("slurm", ["n1", "n2"]) == [
+        *("sinfo", "--noheader", "--all", "--Node", "--nodes=n1,n2", "--format=%N %T")
+    ]
 
 
 @pytest.mark.parametrize("system", ["pbs", "torque", "sge", "htcondor", "dask"])

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,17 @@ def test_copies_go_with_the_last_tenant(tmp_path: Path) -> None:
     get(Cache([folder]), value(1), never)
     other.end()
     assert not folder.exists()
+
+
+def test_tenants_come_and_go_while_others_sweep(tmp_path: Path) -> None:
+    def come_and_go(name: str) -> int:
+        for _ in range(1500):
+            Tenancy(tmp_path / cache_name(name)).end()
+        return 1500
+
+    with ThreadPoolExecutor(4) as tenants:
+        assert list(tenants.map(come_and_go, "abcd")) == [1500] * 4
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_nobody_needs_is_swept(tmp_path: Path) -> None:

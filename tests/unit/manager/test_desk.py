@@ -170,6 +170,15 @@ def test_a_task_that_has_ended_needs_no_reason(server: Server) -> None:
     assert server.ask(Whereabouts(job, 0)) == ["cancelled", ""]
 
 
+def test_a_call_that_has_not_arrived_is_told_from_one_that_waits(server: Server) -> None:
+    (job,) = server.enter(calls())
+    for position in (0, 7):
+        with pytest.raises(UserError, match=f"job {job} has no task {position}"):
+            server.ask(Whereabouts(job, position))
+    server.ask(Extend(job, 0, (b"call",)))
+    assert server.ask(Whereabouts(job, 0))[0] == "ready"
+
+
 def test_calls_that_are_added_twice_are_there_once(server: Server) -> None:
     (job,) = server.enter(calls())
     assert server.ask(Extend(job, 0, (b"a", b"b"))) == 2

@@ -8,7 +8,7 @@ from pilotfish.model.attempts import AttemptId, Report
 from pilotfish.model.changes import Change, Settle, Submit
 from pilotfish.model.events import Cancelled, Command, Event, Grown, Revived
 from pilotfish.model.jobs import Job, JobSpec
-from pilotfish.model.messages import Answer, Ask, Frame, Hello, Message, Reports, Start, Stop
+from pilotfish.model.messages import Answer, Ask, Frame, Hello, Message, Reports, Start, Stop, Welcome
 from pilotfish.model.resources import Inventory
 from pilotfish.model.states import Outcome, TaskState
 from pilotfish.scheduler.engine import Scheduler
@@ -82,6 +82,17 @@ class Wire:
     def close(self) -> None: ...
 
     def wake(self) -> None: ...
+
+
+class Fork(Wire):
+    """A wire whose listener has a second one."""
+
+    def __init__(self, other: Wire) -> None:
+        super().__init__()
+        self.other = other
+
+    def poll(self, timeout: float | None) -> list[tuple[Connection, Sequence[Frame] | None]]:
+        return [*super().poll(timeout), *self.other.poll(timeout)]
 
 
 class Silent:
@@ -218,3 +229,23 @@ def test_calls_are_started_with_their_arguments_also_by_a_new_manager_and_after_
 
     manager.run(step, stays=lambda: left > 0)
     assert wire.calls == [b"open", b"failed", b"new"]
+
+
+def test_what_an_agent_said_before_is_not_believed_after_what_it_said_later() -> None:
+    slow, settings = Wire(), Settings()
+    wire = Fork(slow)
+    scheduler = Scheduler(settings, epoch=1)
+    manager = Manager(MemoryStore(), scheduler, wire, settings=settings, observer=Silent(), answer=answer)
+    steps: list[float] = []
+
+    def step(now: float) -> tuple[()]:
+        steps.append(now)
+        if len(steps) == 1:
+            wire.arriving.append(Frame(1, 0, (HELLO,), sent=7.0))
+        elif len(steps) == 2:
+            slow.arriving.append(Frame(1, 0, (HELLO,), sent=5.0))
+        return ()
+
+    manager.run(step, lambda: len(steps) < 4)
+    assert wire.told(Welcome)
+    assert not slow.told(Welcome)

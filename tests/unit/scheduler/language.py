@@ -6,12 +6,12 @@ MemoryStore, and has the scheduler check its invariants after each event.
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from pilotfish.model.attempts import AttemptId, LaneState, Report
-from pilotfish.model.changes import Change, Grant, Submit
+from pilotfish.model.changes import Change, Grant, Part, Submit
 from pilotfish.model.events import (
     Cancelled,
     CloseLane,
@@ -22,6 +22,7 @@ from pilotfish.model.events import (
     Expected,
     Grown,
     Held,
+    Hosted,
     Kill,
     Limited,
     NodeBack,
@@ -103,20 +104,32 @@ def calling(number: int, **spec: Any) -> Job:
     return msgspec.structs.replace(made, spec=msgspec.structs.replace(made.spec, array=CallArray()))
 
 
+class Daemon(NamedTuple):
+    """What a launcher has started on another node of its attempt."""
+
+    node: str
+    lane: int
+    slots: Slots
+    attempt: AttemptId
+
+
 class Host:
-    """What an agent does: attempts of each lane one after another."""
+    """What an agent does: attempts of each lane one after another, and daemons."""
 
     def __init__(self, name: str, has: Inventory) -> None:
         self.name, self.inventory = name, has
         self.lanes: dict[int, list[AttemptId]] = {}
         self.slots: dict[int, Slots] = {}
         self.since: dict[int, float] = {}
+        self.daemons: dict[int, Daemon] = {}
+        """By lane; no attempt may be granted what they hold."""
 
     def told(self) -> tuple[LaneState, ...]:
-        return tuple(
+        lanes = [
             LaneState(lane, self.slots[lane], tuple(queue), self.since[lane] if queue else None)
             for lane, queue in self.lanes.items()
-        )
+        ]
+        return (*lanes, *(LaneState(one.lane, one.slots, (one.attempt,), None) for one in self.daemons.values()))
 
 
 class World:
@@ -133,8 +146,8 @@ class World:
         self.seconds: Callable[[AttemptId], float] = lambda _: LONG
         self.code: Callable[[AttemptId], int] = lambda _: 0
         self.woken_at: float | None = None
-        self.asked: list[Retract | Kill] = []
-        """What hosts have yet to answer."""
+        self.asked: list[Retract | Kill | Daemon] = []
+        """What hosts have yet to answer, or silent ones to start."""
         self.lose_orders = False
         """Where set, hosts hear nothing: as on a connection that breaks."""
         self.silent: set[str] = set()
@@ -148,6 +161,7 @@ class World:
         commands = self.scheduler.handle(event, self.now)
         self.scheduler.check()
         self._nothing_was_overtaken(commands)
+        self._daemons_keep_what_they_hold(commands)
         self.said.extend(commands)
         if changes := [command for command in commands if isinstance(command, Change)]:
             self.store.commit(changes)
@@ -192,6 +206,13 @@ class World:
                 assert not able, f"{grant} has overtaken {able[0].request}"
             lane.node.take(lane.slots)
 
+    def _daemons_keep_what_they_hold(self, commands: Iterable[Command]) -> None:
+        for grant in of_type(commands, Grant):
+            for part in (Part(grant.node, grant.lane, grant.slots), *grant.beside):
+                for one in self.daemons(part.node):
+                    assert one.lane != part.lane, f"{grant} in the lane of {one}"
+                    assert not {*one.slots.cores} & {*part.slots.cores}, f"{grant} on cores of {one}"
+
     def submit(self, *jobs: Job, replaces: int | None = None) -> list[Command]:
         submits = tuple(Submit(one, replaces=replaces) for one in jobs)
         self.store.commit(submits)
@@ -219,7 +240,17 @@ class World:
     def lose(self, name: str = "n") -> list[Command]:
         self.hosts.pop(name, None)
         self.silent.discard(name)
+        self.asked = [one for one in self.asked if one.node != name]
         return self.tell(NodeLost(name, "gone"))
+
+    def leave(self, name: str = "n") -> list[Command]:
+        """All that runs on a host ends, as it was told; what it has been given since then never begins."""
+        here = [attempt for node, _, attempt in self.running() if node == name]
+        if here:
+            self.end(*here, outcome=Outcome.interrupted)
+        self.hosts.pop(name, None)
+        self.asked = [one for one in self.asked if one.node != name]
+        return self.tell(NodeLost(name, "ended by SIGTERM", told=True))
 
     def silence(self, name: str = "n") -> list[Command]:
         """Nothing is heard of a host, and it hears nothing."""
@@ -275,7 +306,9 @@ class World:
             self.asked.remove(asked)
             host = self.hosts.get(asked.node)
             queue = host.lanes.get(asked.lane, []) if host is not None else []
-            if isinstance(asked, Retract):
+            if isinstance(asked, Daemon):
+                self._begin(asked)
+            elif isinstance(asked, Retract):
                 back = tuple(attempt for attempt in queue[1:] if attempt in asked.attempts)
                 for attempt in back:
                     queue.remove(attempt)
@@ -285,7 +318,43 @@ class World:
                 self._leave(asked.node, asked.lane, asked.attempt)
                 report = Report(asked.attempt, asked.lane, asked.outcome, 0, started, self.now, 0.0, 0)
                 commands += self.tell(Ended(asked.node, (report,)))
+            elif host is not None and asked.lane in host.daemons and host.daemons[asked.lane].attempt == asked.attempt:
+                commands += self.end_daemon(host.daemons[asked.lane], asked.outcome)
         return commands
+
+    # Daemons
+
+    def host(self, attempt: AttemptId, node: str) -> Daemon:
+        """The launcher of an attempt has a daemon started on another of its nodes."""
+        parts = self.scheduler._book.placement.beside[attempt]  # noqa: SLF001 - as the manager knows them
+        daemon = next(Daemon(node, part.lane, part.slots, attempt) for part in parts if part.node == node)
+        self.tell(Hosted(attempt, node))
+        if node in self.silent:
+            self.asked.append(daemon)
+        elif not self.lose_orders:
+            self._begin(daemon)
+        return daemon
+
+    def _begin(self, daemon: Daemon) -> None:
+        host = self.hosts[daemon.node]
+        assert not host.lanes.get(daemon.lane), "a daemon came into the lane of another attempt"
+        host.daemons[daemon.lane] = daemon
+
+    def end_daemon(self, daemon: Daemon, outcome: Outcome = Outcome.exited) -> list[Command]:
+        """A daemon ends, and its node tells that."""
+        del self.hosts[daemon.node].daemons[daemon.lane]
+        report = Report(daemon.attempt, daemon.lane, outcome, 0, self.now, self.now, 0.0, 0)
+        return self.tell(Ended(daemon.node, (report,)))
+
+    def return_daemon(self, daemon: Daemon) -> list[Command]:
+        """Its keeper died before a daemon began."""
+        del self.hosts[daemon.node].daemons[daemon.lane]
+        return self.tell(Returned(daemon.node, daemon.lane, (daemon.attempt,)))
+
+    def daemons(self, *names: str) -> list[Daemon]:
+        """Those that live, by default on all hosts."""
+        hosts = self.hosts.values() if not names else [self.hosts[name] for name in names if name in self.hosts]
+        return [daemon for host in hosts for daemon in host.daemons.values()]
 
     def restart(self) -> None:
         """A new manager reads what the old one recorded; the hosts are not connected yet."""
@@ -361,6 +430,7 @@ class World:
             self.asked.append(command)
         elif isinstance(command, CloseLane) and command.node in self.hosts:
             assert not self.hosts[command.node].lanes.pop(command.lane, ()), "a lane was closed over an attempt"
+            assert command.lane not in self.hosts[command.node].daemons, "a lane was closed over a daemon"
         elif isinstance(command, Grant) and command.node in self.hosts:
             self._start(self.hosts[command.node], command)
 

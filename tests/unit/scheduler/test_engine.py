@@ -15,7 +15,7 @@ from pilotfish.model.quantities import ONE, Amount
 from pilotfish.model.resources import Request
 from pilotfish.model.states import FINAL, Outcome, TaskState
 from pilotfish.scheduler.fit import fits
-from tests.unit.scheduler.language import GIB, LONG, SHORT, World, calling, cores, inventory, job
+from tests.unit.scheduler.language import GIB, LONG, SHORT, Daemon, World, calling, cores, inventory, job
 
 
 def campaign() -> list[Job]:
@@ -184,6 +184,12 @@ class Turmoil(RuleBasedStateMachine):
     def lose(self, name: str) -> None:
         self.world.lose(name)
 
+    @precondition(lambda self: not self.world.lose_orders)
+    @rule(name=NODES)
+    def leave(self, name: str) -> None:
+        if name not in self.world.silent:
+            self.world.leave(name)
+
     @rule(
         data=st.data(),
         code=st.sampled_from([0, 0, 1]),
@@ -198,6 +204,29 @@ class Turmoil(RuleBasedStateMachine):
             if running := self.world.running():
                 chosen = data.draw(st.sampled_from(running))
                 self.world.end(chosen[2], code=code, took=took, outcome=outcome)
+
+    @precondition(lambda self: self.hosts())
+    @rule(data=st.data())
+    def host(self, data: st.DataObject) -> None:
+        self.world.host(*data.draw(st.sampled_from(self.hosts())))
+
+    def hosts(self) -> list[tuple[AttemptId, str]]:
+        """Attempts, and others of their nodes, on which their launchers have not started daemons yet."""
+        beside = self.world.scheduler._book.placement.beside  # noqa: SLF001 - as the manager knows them
+        there = {(daemon.attempt, daemon.node) for daemon in self.daemons()}
+        parts = [(attempt, part.node) for attempt, parts in beside.items() for part in parts]
+        return [part for part in parts if part[1] in self.world.hosts and part not in there]
+
+    def daemons(self) -> list[Daemon]:
+        """Those that live, or are about to."""
+        return [*self.world.daemons(), *(one for one in self.world.asked if isinstance(one, Daemon))]
+
+    @precondition(lambda self: self.world.daemons())
+    @rule(data=st.data(), begun=st.sampled_from([True, True, False]))
+    def end_daemon(self, data: st.DataObject, *, begun: bool) -> None:
+        daemon = data.draw(st.sampled_from(self.world.daemons()))
+        if daemon.node not in self.world.silent:
+            (self.world.end_daemon if begun else self.world.return_daemon)(daemon)
 
     @rule()
     def answer(self) -> None:
@@ -238,15 +267,19 @@ class Turmoil(RuleBasedStateMachine):
             self.reconnect_all()
 
     @precondition(lambda self: not self.world.lose_orders)
-    @rule()
-    def restart(self) -> None:
+    @rule(data=st.data())
+    def restart(self, data: st.DataObject) -> None:
         for number, one in sorted(self.world.scheduler.jobs.items()):
             if self.judged_again.intersection(one.depends_on):
                 self.judged_again.add(number)
         before = self.seen()
         self.world.restart()
         assert self.seen() == before
-        self.reconnect_all()
+        for name in data.draw(st.permutations(list(self.world.hosts))):
+            for daemon in self.world.daemons(name):
+                if data.draw(st.booleans()):
+                    self.world.end_daemon(daemon)
+            self.world.reconnect(name)
         held = self.world.scheduler._book.placement.held  # noqa: SLF001 - which nodes are missing is the manager's to know
         for name in {node for node, _ in held.values()} - self.world.hosts.keys():
             self.world.lose(name)
@@ -280,6 +313,24 @@ class Turmoil(RuleBasedStateMachine):
         }
 
     @invariant()
+    def daemons_are_known(self) -> None:
+        """As long as a daemon lives, it is in its lane, whatever has become of its attempt; and none other is."""
+        placement = self.world.scheduler._book.placement  # noqa: SLF001 - what lanes hold is not public
+        daemons = self.daemons()
+        for daemon in daemons:
+            lane = placement.lanes[daemon.node][daemon.lane]
+            assert daemon.attempt in lane.strangers
+            assert lane.slots == daemon.slots
+        parts = [(attempt, lane) for attempt, lanes in placement.parts.items() for lane in lanes.values()]
+        assert {(lane.part_of, lane) for lane in placement.all_lanes() if lane.part_of is not None} == set(parts)
+        assert placement.parts.keys() <= placement.beside.keys() <= placement.held.keys()
+        if not self.world.lose_orders:
+            known = {(daemon.attempt, daemon.node) for daemon in daemons}
+            known |= {(one, name) for name, host in self.world.hosts.items() for q in host.lanes.values() for one in q}
+            told = {(one, lane.node.name) for lane in placement.all_lanes() for one in lane.strangers}
+            assert told <= known, "a lane waits for the end of what is nowhere"
+
+    @invariant()
     def nothing_that_could_start_stays(self) -> None:
         """What is ready, and may start, fits nowhere; or a reservation stands in its way."""
         scheduler = self.world.scheduler
@@ -308,9 +359,25 @@ class Turmoil(RuleBasedStateMachine):
             world.run()
         assert world.scheduler.unfinished == 0
         assert world.scheduler.running == 0
+        assert not world.daemons()
+        assert not list(world.scheduler._book.placement.all_lanes())  # noqa: SLF001 - not public
         for number in world.scheduler.jobs:
             assert set(map(TaskState, world.scheduler.states(number))) <= FINAL
 
 
+class TurmoilOnSeveralNodes(Turmoil):
+    """The same where tasks run on several nodes from the beginning."""
+
+    @initialize()
+    def begin(self) -> None:
+        super().begin()
+        for name in "abc":
+            self.world.join(name, cpus=2, gib=3, gpus=1)
+        self.world.submit(job(1, 4, asks=Request(ONE, nodes=2)), job(2, 4, asks=Request(cores(2), nodes=3)))
+        self.next = 3
+
+
 TestTurmoil = Turmoil.TestCase
 TestTurmoil.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestTurmoilOnSeveralNodes = TurmoilOnSeveralNodes.TestCase
+TestTurmoilOnSeveralNodes.settings = TestTurmoil.settings

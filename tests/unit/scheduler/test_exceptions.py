@@ -2,7 +2,7 @@
 
 import pytest
 
-from pilotfish.model.changes import Cancel, Hold
+from pilotfish.model.changes import Cancel, Hold, Release, Settle
 from pilotfish.model.jobs import OnLost, When
 from pilotfish.model.states import Outcome
 from tests.unit.scheduler.language import GIB, LONG, World, job, of_type, request
@@ -43,6 +43,19 @@ def test_a_task_that_runs_is_cancelled_even_if_the_manager_dies_first() -> None:
     world.lose()
     world.join()
     assert world.states(1) == "cR"
+
+
+@pytest.mark.parametrize("on_lost", OnLost)
+def test_what_a_node_was_given_as_it_left_never_began(on_lost: OnLost) -> None:
+    world = World(job(1, 6, on_lost=on_lost))
+    world.join()
+    left = world.leave()
+    assert world.states(1) == "r" * 6
+    assert [command.lo for command in of_type(left, Release)] == [0, 1]
+    assert not of_type(left, Settle)
+    world.join()
+    world.run()
+    assert world.states(1) == "s" * 6
 
 
 def test_a_task_that_is_lost_twice_runs_alone() -> None:
