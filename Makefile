@@ -6,7 +6,7 @@ VENV   := .venv
 PYTHON := $(VENV)/bin/python
 STAMP  := $(VENV)/.complete
 DOCS   := $(VENV)/.docs
-JOBS   ?= 3
+JOBS   ?= 4
 ROUNDS ?= 1
 
 # A virtual environment that was copied, moved, or has lost its Python is made anew: the stamp holds
