@@ -19,14 +19,14 @@ LEASE = 2.0
 class Campaign:
     """One campaign in a folder of its own; its tasks write down when they begin and end.
 
-    While a process of it is paused, whatever runs goes on running: it is there to be struck.
+    Where it is to be struck, its first task runs until then, so that there is one.
     """
 
     def __init__(self, folder: Path, *, tasks: int, seconds: float) -> None:
         self.folder = folder
         self.tasks = tasks
-        hold = "while [ -e paused ] && [ ! -e struck ]; do sleep 0.02; done"
-        command = f"echo {{index}} >> began; sleep {seconds}; {hold}; echo {{index}} >> ended"
+        work = f"[ {{index}} = 0 ] && until [ -e struck ]; do sleep 0.02; done; sleep {seconds}"
+        command = f"echo {{index}} >> began; {work}; echo {{index}} >> ended"
         job = {"name": "a", "array": tasks, "command": command}
         (folder / "c.json").write_bytes(msgspec.json.encode({"name": "chaos", "jobs": [job]}))
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("PILOTFISH") or k == "PILOTFISH_RUNTIME"}
@@ -35,6 +35,8 @@ class Campaign:
 
     def start(self, pause_at: str = "") -> subprocess.Popen[str]:
         env = self.env | ({"PILOTFISH_STOP_AT": f"{pause_at}:{self.folder / 'paused'}"} if pause_at else {})
+        if not pause_at:
+            (self.folder / "struck").touch()
         return subprocess.Popen(
             [PILOTFISH, "run", "c.json"],
             cwd=self.folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
