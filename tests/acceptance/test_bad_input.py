@@ -257,6 +257,10 @@ LINES = {
     "on PBS without cores": words("run --on pbs -t 1h c.yaml", "cannot ask for whole nodes", "--cores 64"),
     "on HTCondor elsewhere": words("run --on htcondor -t 1h --cores 2 c.yaml", "no command condor_submit here"),
     "pe of Slurm": words("run --on slurm -t 1h --pe mpi c.yaml", "--pe is for sge alone"),
+    "labels of Dask's workers": words(
+        "run --on dask://127.0.0.1:1 --label fast c.yaml",
+        "--label=fast: beside Dask's workers there is what these have, cores and memory",
+    ),
     "nodes of nothing": words("run -N 2 c.yaml", "-N is for an allocation that the run gets for itself: --on slurm"),
     "partition of nothing": words("run -p big c.yaml", "-p is for an allocation", "--on slurm -p"),
     "account of nothing": words("run -A me c.yaml", "-A is for an allocation", "--on slurm -A"),

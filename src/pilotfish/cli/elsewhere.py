@@ -61,15 +61,18 @@ def refuse_without_on(arguments: argparse.Namespace) -> None:
 
 def agents_elsewhere(arguments: argparse.Namespace, folder: Path, allocation: "Allocation | None") -> "Agents":
     """Those who start the agents of a campaign that does not work here. Raises UserError for what cannot be."""
+    from pilotfish.cli.machine import machine_words
+
     if arguments.on is None:
         from pilotfish.agent.fleet import Fleet
-        from pilotfish.cli.machine import machine_words
 
         assert allocation is not None  # noqa: S101 - else it would work here
         return Fleet(allocation, machine_words(arguments))
     if arguments.on.startswith(_DASK):
         from pilotfish.agent.beside_dask import DaskAgents
 
+        if words := machine_words(arguments):
+            raise UserError(f"{words[0]}: beside Dask's workers there is what these have, cores and memory")
         return DaskAgents(arguments.on)
     from pilotfish.agent.pilots import Pilots
     from pilotfish.cli.batch import broker_for, wanted_of
