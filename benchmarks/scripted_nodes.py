@@ -14,8 +14,8 @@ import time
 from collections import deque
 from pathlib import Path
 
+from benchmarks.transport import connected
 from pilotfish import __version__
-from pilotfish.errors import UnavailableError
 from pilotfish.model.attempts import AttemptId, Report
 from pilotfish.model.messages import End, Hello, Message, Reports, Start, Stop, TakeBack, TakenBack
 from pilotfish.model.resources import Inventory
@@ -97,7 +97,7 @@ def _main(join: Path, first: int, count: int, slots: int, seconds: float) -> Non
         selector = selectors.DefaultSelector()
         nodes = []
         for number in range(first, first + count):
-            node = _Node(f"s{number}", slots, seconds, _connected(dialer))
+            node = _Node(f"s{number}", slots, seconds, connected(dialer))
             selector.register(node.connection, selectors.EVENT_READ, node)
             nodes.append(node)
         while living := [node for node in nodes if not node.over]:
@@ -112,14 +112,6 @@ def _main(join: Path, first: int, count: int, slots: int, seconds: float) -> Non
                 if node.due <= now and not node.over:
                     node.look(now)
         dialer.close()
-
-
-def _connected(dialer: Dialer) -> Connection:
-    while True:
-        try:
-            return dialer.connect()
-        except UnavailableError:
-            time.sleep(0.05)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from pilotfish.transport.carrier import Dialer, Gateway
 from pilotfish.transport.link import Link
 from pilotfish.transport.local import LocalListener
 
-__all__ = ["figures"]
+__all__ = ["connected", "figures"]
 
 _AGENTS, _MESSAGES = 2, 300_000
 _AT_ONCE = 200
@@ -84,7 +84,7 @@ def _come(listener: LocalListener) -> list[Connection]:
 def _send(join: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="pf-", dir="/tmp") as folder:
         dialer = Dialer((join,), Path(folder, "door"), Path(folder))
-        connection = _connected(dialer)
+        connection = connected(dialer)
         selector = selectors.DefaultSelector()
         _greet(connection, selector)
         link, sent = Link(resend_after=60.0, heartbeat=60.0), 0
@@ -120,7 +120,8 @@ def _greet(connection: Connection, selector: selectors.BaseSelector) -> None:
         selector.select(1.0)
 
 
-def _connected(dialer: Dialer) -> Connection:
+def connected(dialer: Dialer) -> Connection:
+    """A connection, as soon as there is one."""
     while True:
         try:
             return dialer.connect()
