@@ -20,6 +20,7 @@ from pilotfish.model.attempts import AttemptId, Report
 from pilotfish.model.messages import End, Hello, Message, Reports, Start, Stop, TakeBack, TakenBack
 from pilotfish.model.resources import Inventory
 from pilotfish.model.states import Outcome
+from pilotfish.settings import Settings
 from pilotfish.transport.base import Connection, DisconnectedError
 from pilotfish.transport.carrier import Dialer
 from pilotfish.transport.link import Link
@@ -32,7 +33,9 @@ class _Node:
 
     def __init__(self, name: str, slots: int, seconds: float, connection: Connection) -> None:
         self.connection, self._seconds = connection, seconds
-        self.link = Link(resend_after=1.0, heartbeat=2.0, now=time.monotonic())
+        choices = Settings()
+        resend, heartbeat = choices.resend_after, choices.heartbeat
+        self.link = Link(resend_after=resend, heartbeat=heartbeat, acknowledge_after=heartbeat, now=time.monotonic())
         self._lanes: dict[int, deque[AttemptId]] = {}
         self._ends: list[tuple[float, int, float]] = []
         """A heap of what runs: when it ends, its lane, when it began."""

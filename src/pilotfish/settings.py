@@ -21,8 +21,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Silence after which each side of a connection says that it lives."""
     misses: int = 3
     """Heartbeats that may stay away before a node counts as silent and gets nothing new."""
-    resend_after: float = 1.0
-    """A message that was not acknowledged for so long is sent again."""
+    resend_after: float = 5.0
+    """A message that was not acknowledged for so long is sent again. Agents acknowledge at the next heartbeat."""
     grace: float = 10.0
     """Between TERM and KILL."""
     queue_seconds: float = 0.05

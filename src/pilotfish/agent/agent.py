@@ -112,7 +112,7 @@ class Agent:
         self._waits = False
         self._specs: dict[int, JobSpec] = {}
         self._connection: Connection | None = None
-        self._link = Link(resend_after=config.settings.resend_after, heartbeat=config.settings.heartbeat)
+        self._link = self._new_link()
         self._greeted = False
         self._told: deque[_Told] = deque()
         self._lease = config.settings.lease
@@ -239,9 +239,13 @@ class Agent:
             self._connection = self._connect()
         except UnavailableError:
             return
-        settings = self._config.settings
-        self._link = Link(resend_after=settings.resend_after, heartbeat=settings.heartbeat, now=now)
+        self._link = self._new_link()
         self._selector.register(self._connection, selectors.EVENT_READ, self._hear)
+
+    def _new_link(self) -> Link:
+        """Nobody waits for what we acknowledge: that travels with reports, or with the next heartbeat."""
+        resend, heartbeat = self._config.settings.resend_after, self._config.settings.heartbeat
+        return Link(resend_after=resend, heartbeat=heartbeat, acknowledge_after=heartbeat, now=monotonic())
 
     def _greet(self, inventory: Inventory) -> None:
         """Tell the whole truth about the node."""

@@ -45,6 +45,7 @@ __all__ = ["Scheduler"]
 
 _LOOK_AFTER = 0.1
 """Seconds between two looks at lanes in which attempts wait."""
+_UNFINISHED = tuple([state for state in TaskState if state not in FINAL])
 
 
 class Scheduler:
@@ -142,7 +143,7 @@ class Scheduler:
     @property
     def unfinished(self) -> int:
         """Tasks that are not final."""
-        return sum(self._book.totals[state] for state in TaskState if state not in FINAL)
+        return sum([self._book.totals[state] for state in _UNFINISHED])
 
     @property
     def running(self) -> int:

@@ -99,21 +99,25 @@ class Placement(Holdings):
 
     def _go_on_or_close(self, empty: list[Lane], *, start: bool) -> None:
         """Give empty lanes the next task of their class where they may have it; first all that they held is free."""
+        changed: dict[Node, None] = {}
         for lane in empty:
             lane.holds = False
             lane.node.give(lane.slots)
-            self.offer(lane.node)
+            if self._is_kept(lane):  # what may start beside the one that room is reserved for depends on the time
+                changed[lane.node] = None
         for lane in empty:
             pool = self._next_for(lane) if start else None
             if pool is not None and fits(pool.cls.needs[0], lane.node):
                 lane.holds = True
                 lane.node.take(lane.slots)
-                self.rooms.update(lane.node)
                 self._grant(pool, lane, 1)
             else:
                 self.forget(lane)
                 self.idle = True
+                changed[lane.node] = None
                 self._out.append(CloseLane(lane.node.name, lane.number))
+        for node in changed:
+            self.offer(node)
 
     def _must_yield(self, lane: Lane) -> bool:
         """Whether the first class of all is another one and could use the lane's slots."""
@@ -146,6 +150,8 @@ class Placement(Holdings):
 
     def _open_lanes(self, fresh: Collection[RequestClass], low: dict[Lane, None]) -> None:
         """Open lanes for tasks in their order while there is room; `low` collects them."""
+        if not (fresh or self.grown) and self._is_for(self._queue.head()) and not self._has_room(()):
+            return  # as in the last pass
         head, passed = self._start_in_order(fresh, low)
         if self.reservation is not None and not self._is_for(head):
             self._keep_no_longer()
@@ -166,7 +172,10 @@ class Placement(Holdings):
         else:
             nodes = self.grown if self.reservation is None else (*self.grown, *self.reservation.nodes)
         least = self._queue.least_cores
-        return any(node.cores.whole >= least for node in nodes)
+        for node in nodes:  # noqa: SIM110
+            if node.cores.whole >= least:
+                return True
+        return False
 
     def _start_in_order(self, fresh: Collection[RequestClass], low: dict[Lane, None]) -> tuple[Pool | None, bool]:
         """Start tasks until one does not fit: that one, and whether there was room and it would have ended too late."""
@@ -313,10 +322,12 @@ class Placement(Holdings):
 
     def _is_for(self, head: Pool | None) -> bool:
         """Whether the reservation is one for that pool's class, on nodes that are still there."""
-        kept = self.reservation
-        if kept is None or head is None or self.reserved_for is not head.cls:
+        if self.reservation is None or head is None or self.reserved_for is not head.cls:
             return False
-        return all(self.nodes.get(node.name) is node and not node.stops for node in kept.nodes)
+        for node in self.reservation.nodes:  # noqa: SIM110 - here and below: a generator would take as long again
+            if self.nodes.get(node.name) is not node or node.stops:
+                return False
+        return True
 
     def _reserve(self, head: Pool, *, look: bool) -> None:
         """Keep room for the first that does not fit, and stay there as long as it is of the same class.
@@ -369,10 +380,12 @@ class Placement(Holdings):
 
     def _fill(self, lane: Lane, cls: RequestClass) -> None:
         """Let tasks wait in a lane that runs low."""
+        ahead = self._jobs[lane.attempts[0].job].typical_seconds
+        if not cls.simple or not depth(ahead, self._settings):
+            return  # short ones must not wait behind a long one
         if self._must_yield(lane) or lane.node.stops:
             return  # the lane closes when it has ended what it holds
-        ahead = self._jobs[lane.attempts[0].job].typical_seconds
-        while cls.simple and depth(ahead, self._settings):  # short ones must not wait behind a long one
+        while True:
             pool = self._queue.first(cls)
             if pool is None:
                 self.hungry.setdefault(cls, {})[lane] = None

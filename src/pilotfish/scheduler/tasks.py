@@ -57,17 +57,18 @@ class Pool:
 
     def take(self, most: int) -> Span | None:
         """The first positions that share their attempt number, at most `most`; the caller grants them."""
-        tasks = self.tasks
-        while self.spans:
-            lo, hi = heapq.heappop(self.spans)
-            if hi - lo == 1 and tasks.states[lo] == _READY and not tasks.has_exceptions:
-                return Span(lo, hi)
+        tasks, spans = self.tasks, self.spans
+        while spans:
+            lo, hi = spans[0]
             first = tasks.next_startable(self, lo, hi)
             if first is None:
+                heapq.heappop(spans)
                 continue
-            end = tasks.end_of_startable(self, first, min(hi, first + most))
+            end = first + 1 if most == 1 else tasks.end_of_startable(self, first, min(hi, first + most))
             if end < hi:
-                heapq.heappush(self.spans, (end, hi))
+                heapq.heapreplace(spans, (end, hi))
+            else:
+                heapq.heappop(spans)
             return Span(first, end)
         return None
 

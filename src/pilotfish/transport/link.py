@@ -26,17 +26,21 @@ class Link:
     something was sent, received or handled, and not later than `next_due`.
     """
 
-    def __init__(self, *, resend_after: float, heartbeat: float, now: float = 0.0) -> None:
+    def __init__(
+        self, *, resend_after: float, heartbeat: float, acknowledge_after: float = 0.1, now: float = 0.0
+    ) -> None:
         """Nothing sent, nothing heard; durations in seconds.
 
         Args:
-            resend_after: patience for an acknowledgement. A frame that only acknowledges waits for a tenth
-                of it, because most acknowledgements travel with messages.
+            resend_after: patience for an acknowledgement.
             heartbeat: silence after our first frame after which an empty one says that we live.
+            acknowledge_after: so long a frame waits that only acknowledges, or half of `resend_after`, because most
+                acknowledgements travel with messages.
             now: where `last_heard` begins.
 
         """
-        self._resend_after, self._heartbeat, self._ack_after = resend_after, heartbeat, resend_after / 10
+        self._resend_after, self._heartbeat = resend_after, heartbeat
+        self._ack_after = min(acknowledge_after, resend_after / 2)
         self.last_heard = now
         """When a frame last came in."""
         self.known_to_live = -_NEVER

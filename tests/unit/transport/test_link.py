@@ -86,8 +86,17 @@ def test_an_acknowledgement_alone_waits_a_moment_for_company() -> None:
     left.send(note(1))
     carry(left, right, 10.0)
     assert right.outgoing(10.0) is None
-    assert right.next_due() == 10.0 + RESEND / 10
+    assert right.next_due() == 10.0 + 0.1
     assert bare(right.outgoing(right.next_due())) == Frame(1, 1, ())
+
+
+def test_one_that_nobody_waits_for_waits_longer_but_not_until_all_is_sent_again() -> None:
+    for acknowledge_after, waits in ((0.3, 0.3), (HEARTBEAT, RESEND / 2)):
+        right = Link(resend_after=RESEND, heartbeat=HEARTBEAT, acknowledge_after=acknowledge_after)
+        left = link()
+        left.send(note(1))
+        carry(left, right, 10.0)
+        assert right.next_due() == 10.0 + waits
 
 
 def test_acknowledgements_are_not_acknowledged() -> None:
