@@ -477,11 +477,12 @@ class Manager:
             batch = self._batches.popleft()
             if batch.changes:
                 reached("manager.committed")
+            jobs = self._scheduler.jobs
             for peer, command in batch.sends:
                 # An agent that has connected anew meanwhile has told what it holds, and the scheduler has
                 # drawn its conclusions: what was meant for the old connection must not reach the new one.
                 if self._peers.get(peer.connection) is peer:
-                    peer.send(*messages_for(peer, command, self._scheduler.jobs, self._arguments))
+                    peer.send(*messages_for(peer, command, jobs, self._arguments))
             for peer, upto in batch.acknowledge:
                 peer.handled(upto)
             if batch.changes:

@@ -21,34 +21,21 @@ _LIKELY = 0.9
 class Durations:
     """How long the newest attempts of like tasks took, in seconds."""
 
-    __slots__ = ("_newest", "_sorted")
+    __slots__ = ("_newest", "likely", "typical")
 
     def __init__(self) -> None:
         """None yet."""
         self._newest: deque[float] = deque(maxlen=_REMEMBERED)
-        self._sorted: list[float] | None = None
+        self.typical: float | None = None
+        """Their median, None before there is one."""
+        self.likely: float | None = None
+        """What most of them did not exceed, None before there is one."""
 
     def add(self, seconds: float) -> None:
         """One more."""
         self._newest.append(seconds)
-        self._sorted = None
-
-    @property
-    def typical(self) -> float | None:
-        """Their median, None before there is one."""
-        return self._quantile(0.5)
-
-    @property
-    def likely(self) -> float | None:
-        """What most of them did not exceed, None before there is one."""
-        return self._quantile(_LIKELY)
-
-    def _quantile(self, share: float) -> float | None:
-        if not self._newest:
-            return None
-        if self._sorted is None:
-            self._sorted = sorted(self._newest)
-        return self._sorted[int(len(self._sorted) * share)]
+        ascending = sorted(self._newest)
+        self.typical, self.likely = ascending[len(ascending) // 2], ascending[int(len(ascending) * _LIKELY)]
 
 
 class RequestClass:

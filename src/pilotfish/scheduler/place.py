@@ -444,8 +444,9 @@ class Placement(Holdings):
 
     def _renew(self, lane: Lane) -> None:
         """Reckon the reservation anew where something has begun or ended on its nodes."""
-        if self.reservation is not None and self._is_kept(lane):
-            self.reservation.renew(self.time)
+        kept = self.reservation
+        if kept is not None and lane.node in kept.nodes:
+            kept.renew(self.time)
 
     def _is_kept(self, lane: Lane) -> bool:
         """Whether a lane is on a node of the reservation."""
