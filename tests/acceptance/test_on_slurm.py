@@ -187,6 +187,19 @@ def test_another_server_gets_nodes_when_they_are_asked_for(slurm: SlurmCluster, 
     server.communicate(timeout=30)
 
 
+def test_a_run_gets_further_nodes_when_they_are_asked_for(slurm: SlurmCluster, away: Box) -> None:
+    first = away.start("run", "c.yaml", "--cores", "2")
+    away.wait_for(lambda: len(away.lines("began")) == 2)
+    asked = away.run("alloc", "submit", "slurm", "-t", "10m", "--campaign", "c")
+    assert asked.returncode == 0, asked.stderr
+    away.wait_for(lambda: len(away.lines("began")) == 6, 60)
+    away.write("go", "")
+    _, said = first.communicate(timeout=60)
+    assert first.returncode == 0, said
+    assert Counter(line.split()[1].partition("-")[0] == "n1" for line in away.lines("began"))[True] >= 4
+    slurm.wait_for(lambda: is_idle(slurm))
+
+
 def test_from_outside_the_one_node_of_salloc_it_works_there(slurm: SlurmCluster, away: Box) -> None:
     words = ("salloc", "--nodes=1", "--time=10", str(PILOTFISH), "run", "--", "sh", "-c", "echo $SLURMD_NODENAME")
     done = subprocess.run(words, env=away.env, cwd=away.folder, text=True, capture_output=True, timeout=60, check=False)

@@ -19,7 +19,7 @@ from typing import Self, TypeVar
 
 import pytest
 
-__all__ = ["GRID_ENGINE", "SLURM", "Cluster", "GridEngine", "SlurmCluster", "grid_engine", "slurm"]
+__all__ = ["GRID_ENGINE", "SLURM", "Cluster", "GridEngine", "SlurmCluster", "grid_engine", "slurm", "torque_commands"]
 
 SLURM = (pytest.mark.needs("slurm"), pytest.mark.xdist_group("slurm"))
 """Marks of a test that has the fixture `slurm`."""
@@ -29,6 +29,13 @@ GRID_ENGINE = (pytest.mark.needs("grid-engine"), pytest.mark.xdist_group("grid-e
 _REBRANDED = ("prlimit", f"--rttime={2**61}:{2**61}")
 """Lower than any brand that tests give what they start, since a brand can only be lowered."""
 _PATIENCE = 120.0
+
+
+def torque_commands() -> dict[str, str]:
+    """What the environment must have so that Torque's commands are those that Slurm imitates."""
+    script = Path(__file__).with_name("slurm-torque")
+    exports = subprocess.run([script, "env"], capture_output=True, text=True, check=True).stdout
+    return dict(word.split("=", 1) for word in exports.split()[1:])
 
 
 class Cluster:

@@ -104,6 +104,8 @@ def _slurm(environ: Mapping[str, str], run: Run) -> Allocation:
     # A job that was submitted with --no-kill has fewer nodes now than its environment says, when some have failed.
     left = told.get("NodeList", "")
     nodes = expand_hosts(listed if left in {"", "(null)"} else left)
+    if own is None and (here := environ.get("SLURM_GPUS_ON_NODE", "")).isdecimal():
+        gpus = dict.fromkeys(nodes, int(here))  # the others mostly have as many as this one
     return Allocation("slurm", number, nodes, float(ends) if ends.isdecimal() else None, gpus=gpus)
 
 

@@ -1,14 +1,13 @@
 """Torque's dialect against the commands that Slurm has for it, on a real Slurm."""
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from pilotfish.batch.dialect import Away, Refused, State, Taken
 from pilotfish.batch.pbs import Torque
-from tests.clusters import SLURM, SlurmCluster
+from tests.clusters import SLURM, SlurmCluster, torque_commands
 from tests.integration.batch.asking import Asking, run
 
 pytestmark = [*SLURM, pytest.mark.needs("torque")]
@@ -16,14 +15,12 @@ pytestmark = [*SLURM, pytest.mark.needs("torque")]
 DIALECT = Torque()
 ASKING = Asking(DIALECT, cores=2)
 wanted, submit, look, until = ASKING.wanted, ASKING.submit, ASKING.look, ASKING.until
-SCRIPT = Path(__file__).parents[2] / "clusters" / "slurm-torque"
 
 
 @pytest.fixture(autouse=True)
 def _commands(slurm: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - it must be up
-    exports = subprocess.run([SCRIPT, "env"], capture_output=True, text=True, check=True).stdout
-    for word in exports.split()[1:]:
-        monkeypatch.setenv(*word.split("=", 1))
+    for name, text in torque_commands().items():
+        monkeypatch.setenv(name, text)
 
 
 def test_one_runs_where_it_should_and_ends(slurm: SlurmCluster, tmp_path: Path) -> None:

@@ -65,6 +65,10 @@ def test_without_the_controller_the_environment_has_to_do() -> None:
     assert allocation_here(SLURM, saying(None)) == Allocation("slurm", "14", ("n1", "n2", "n3"))
     told = allocation_here({**SLURM, "SLURM_JOB_END_TIME": "1795258000"}, saying(None))
     assert told == Allocation("slurm", "14", ("n1", "n2", "n3"), 1795258000.0)
+    told = allocation_here({**SLURM, "SLURM_GPUS_ON_NODE": "2"}, saying(None))
+    assert told == Allocation("slurm", "14", ("n1", "n2", "n3"), gpus={"n1": 2, "n2": 2, "n3": 2})
+    told = allocation_here({**SLURM, "SLURM_GPUS_ON_NODE": "7"}, saying(SCONTROL))
+    assert told == allocation_here(SLURM, saying(SCONTROL)), "what Slurm says of each node counts"
 
 
 def test_nodes_that_have_failed_are_not_of_it_any_more() -> None:
