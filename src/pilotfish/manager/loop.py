@@ -398,7 +398,8 @@ class Manager:
         if self._wake_at is not None and now >= self._wake_at:
             self._wake_at = None
             self._tell(Woken(), now)
-        self._see_to_silence(monotonic(), now)
+        if monotonic() >= self._listen_at:
+            self._see_to_silence(monotonic(), now)
         self._store.raise_failure()
         if self._store.trouble != self._trouble:
             self._trouble = self._store.trouble
@@ -406,8 +407,6 @@ class Manager:
 
     def _see_to_silence(self, elapsed: float, now: float) -> None:
         """Give up nodes whose lease is over; seldom, because there may be many."""
-        if elapsed < self._listen_at:
-            return
         stopped = elapsed > self._listen_at + 2 * _LONGEST_WAIT
         self._listen_at = elapsed + self._settings.heartbeat / 8
         if stopped:  # this process: what has come meanwhile is not yet heard
@@ -477,12 +476,11 @@ class Manager:
             batch = self._batches.popleft()
             if batch.changes:
                 reached("manager.committed")
-            jobs = self._scheduler.jobs
             for peer, command in batch.sends:
                 # An agent that has connected anew meanwhile has told what it holds, and the scheduler has
                 # drawn its conclusions: what was meant for the old connection must not reach the new one.
                 if self._peers.get(peer.connection) is peer:
-                    peer.send(*messages_for(peer, command, jobs, self._arguments))
+                    peer.send(*messages_for(peer, command, self._scheduler.jobs, self._arguments))
             for peer, upto in batch.acknowledge:
                 peer.handled(upto)
             if batch.changes:

@@ -60,6 +60,7 @@ class Scheduler:
     def __init__(self, settings: Settings, epoch: int) -> None:
         """Begin without jobs and nodes."""
         self._book = book = Book(settings, epoch)
+        self._bodies = _Bodies(book.jobs)
         self._recall = Recall(book.jobs, book.queue, book.placement)
         self._looking = False
         """Whether a look at lanes in which attempts wait is due."""
@@ -138,7 +139,7 @@ class Scheduler:
     @property
     def jobs(self) -> Mapping[int, Job]:
         """The current jobs by id."""
-        return _Bodies(self._book.jobs)
+        return self._bodies
 
     @property
     def unfinished(self) -> int:
