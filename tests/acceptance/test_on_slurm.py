@@ -102,13 +102,14 @@ def test_one_that_is_killed_is_followed_by_one_that_takes_its_allocation(slurm: 
     (number,) = jobs(slurm)
     first.kill()
     first.wait()
-    second = away.start(*RUN)
+    second = away.start(*RUN, "-A", "root")
     away.wait_for((away.folder / ".pilotfish/c/access").exists)
     away.write("go", "")
     _, said = second.communicate(timeout=60)
     assert second.returncode == 0, said
     assert f"allocation {number} runs" in said
     assert "is in the queue" not in said, "no second one was asked for"
+    assert said.count(f"allocation {number} is what the run before asked for, with other options") == 1
     assert Counter(away.lines("began")[n].split()[0] for n in range(8)) == Counter("01234567"), "all went on"
     slurm.wait_for(lambda: is_idle(slurm))
 
@@ -158,10 +159,11 @@ def test_another_server_gets_nodes_when_they_are_asked_for(slurm: SlurmCluster, 
     server = away.start("serve", "--no-agent", "--store", "s")
     away.wait_for((away.folder / "s/server/access").exists)
     place = ("--store", "s")
-    asked = away.run("alloc", "submit", "slurm", "-N", "2", "-t", "10m", *place)
-    assert asked.returncode == 0, asked.stderr
-    number = asked.stdout.strip()
-    assert jobs(slurm) == [number]
+    both = [away.start("alloc", "submit", "slurm", "-N", nodes, "-t", "10m", *place) for nodes in ("2", "1")]
+    number, other = (process.communicate(timeout=60)[0].strip() for process in both)
+    assert sorted(jobs(slurm)) == sorted([number, other]), "one of two that were asked for at once"
+    assert away.run("alloc", "cancel", other, *place).returncode == 0
+    slurm.wait_for(lambda: jobs(slurm) == [number])
     away.run("submit", "c.yaml", "--server", "s")
     away.wait_for(lambda: len(away.lines("began")) == 8, 60)
     listed = away.run("alloc", "list", *place).stdout

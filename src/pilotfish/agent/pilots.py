@@ -65,6 +65,8 @@ class Pilots:
         self._broker: Broker | None = None
         self._join = Path()
         self._told: set[tuple[int, State, str]] = set()
+        self._notes: list[str] = []
+        """That nobody has been told yet."""
         self._served = self._drained = False
         """Whether this run has had an allocation, or has asked for one; whether nothing more comes."""
 
@@ -80,6 +82,12 @@ class Pilots:
         self._join = let_in()
         if not self._broker.book.staying:  # else that of a run before this one waits, or still runs
             self._ask(self._broker)
+        self._notes += [
+            f"allocation {pilot.id or pilot.wanted.name} is what the run before asked for, with other options; for "
+            "another one, interrupt this run and `pilotfish alloc cancel --all`"
+            for pilot in self._broker.book.staying
+            if _is_other(pilot.wanted, self._wanted)
+        ]
 
     def _ask(self, broker: Broker) -> None:
         self._served = True
@@ -90,6 +98,8 @@ class Pilots:
         assert self._broker is not None  # noqa: S101 - `go` made it
         book = self._broker.book
         meet(book, connected, now)
+        yield from self._notes
+        self._notes.clear()
         self._served |= bool(connected)
         yield from self._broker.step(now)
         for pilot in book:
@@ -121,6 +131,12 @@ class Pilots:
             name = pilot.id or pilot.wanted.name
             sys.stderr.write(f"pilotfish: allocation {name} could not be given back: `pilotfish alloc cancel --all`\n")
         self._broker.close()
+
+
+def _is_other(asked: AllocationRequest, wanted: AllocationRequest) -> bool:
+    """Whether what was asked for differs from what is wanted in more than its name and what it runs."""
+    here = {name: getattr(wanted, name) for name in ("name", "log", "argv", "folder", "environment")}
+    return msgspec.structs.replace(asked, **here) != wanted
 
 
 def _tidings(pilot: Pilot) -> Iterator[str]:

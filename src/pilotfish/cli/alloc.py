@@ -14,7 +14,7 @@ import msgspec
 
 from pilotfish.agent.pilots import with_agents
 from pilotfish.batch.allocations import Pilot
-from pilotfish.batch.broker import read_book
+from pilotfish.batch.broker import Broker, read_book
 from pilotfish.batch.commands import Running
 from pilotfish.batch.dialect import AllocationRequest, Away, Dialect, Errand, Output, Refused, Seen, State, Taken, said
 from pilotfish.cli.arguments import add_place
@@ -23,11 +23,14 @@ from pilotfish.cli.elsewhere import add_wanted
 from pilotfish.cli.inquiry import Inquiry
 from pilotfish.cli.machine import add_machine
 from pilotfish.cli.output import print_json, table
-from pilotfish.errors import PilotfishError, UnavailableError, UserError
+from pilotfish.errors import BusyError, PilotfishError, UnavailableError, UserError
 from pilotfish.manager.start import LET_IN
 from pilotfish.model.quantities import format_seconds
 
 __all__ = ["configure", "run"]
+
+_OTHERS = 60.0
+"""Seconds in which others who ask for an allocation at the same time must have been answered."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +80,7 @@ def _submit(inquiry: Inquiry, arguments: argparse.Namespace) -> int:
     if join is None:
         raise UnavailableError(f"no manager runs in {inquiry.folder}, whom agents could join: `pilotfish serve`")
     inquiry.pause()
-    broker = broker_for(arguments.system, inquiry.folder, "submit")
+    broker = _broker(arguments.system, inquiry.folder)
     try:
         key = broker.ask(with_agents(wanted, Path(join)), time.time())
         notes = list(broker.settle(time.time))
@@ -97,6 +100,18 @@ def _submit(inquiry: Inquiry, arguments: argparse.Namespace) -> int:
     else:
         sys.stdout.write(f"{pilot.id}\n")
     return 0
+
+
+def _broker(system: str, folder: Path) -> Broker:
+    """Who asks for one; waits for others who ask for one just now."""
+    until = time.monotonic() + _OTHERS
+    while True:
+        try:
+            return broker_for(system, folder, "submit")
+        except BusyError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(0.05)
 
 
 def _rehearse(arguments: argparse.Namespace, wanted: AllocationRequest) -> int:
