@@ -4,6 +4,7 @@ Every law stands beside a sample that breaks it, so that a law that sees nothing
 """
 
 import ast
+import gc
 import io
 import re
 import tokenize
@@ -16,6 +17,8 @@ from pathlib import Path
 import pytest
 
 import pilotfish
+
+pytestmark = pytest.mark.xdist_group("shape")  # all is read once
 
 ROOT = Path(__file__).parents[2]
 LIMITS = ROOT / "docs" / "limits.md"
@@ -186,6 +189,15 @@ def exported_twice(sources: list[Source]) -> list[str]:
     return sorted(name for name, count in counts.items() if count > 1)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _spared_collector() -> Iterator[None]:
+    """Millions of nodes live while the laws look at them; to go through these again and again takes a minute."""
+    gc.disable()
+    yield
+    sources_under.cache_clear()
+    gc.enable()
+
+
 @cache
 def sources_under(*folders: str) -> list[Source]:
     return [
@@ -195,7 +207,6 @@ def sources_under(*folders: str) -> list[Source]:
     ]
 
 
-@pytest.mark.xdist_group("shape")  # all is read once
 @pytest.mark.parametrize("law", EVERYWHERE)
 def test_law_holds_everywhere(law: Callable[[Source], Iterator[str]]) -> None:
     sources = sources_under("src", "tests", "benchmarks", "examples")
