@@ -438,7 +438,8 @@ class Manager:
                 self._changes.append(command)
             if isinstance(command, _ORDERS) and command.node in self._agents:
                 self._sends.append((self._agents[command.node], command))
-            self._parts.note(command)
+            if self._parts.of or (isinstance(command, Grant) and command.beside):
+                self._parts.note(command)
         return commands
 
     def _forget_calls(self, end: Settle | Finish) -> None:
@@ -476,11 +477,15 @@ class Manager:
             batch = self._batches.popleft()
             if batch.changes:
                 reached("manager.committed")
+            messages: dict[Peer, list[Message]] = {}
             for peer, command in batch.sends:
                 # An agent that has connected anew meanwhile has told what it holds, and the scheduler has
                 # drawn its conclusions: what was meant for the old connection must not reach the new one.
                 if self._peers.get(peer.connection) is peer:
-                    peer.send(*messages_for(peer, command, self._scheduler.jobs, self._arguments))
+                    told = messages_for(peer, command, self._scheduler.jobs, self._arguments)
+                    messages.setdefault(peer, []).extend(told)
+            for peer, told in messages.items():
+                peer.send(*told)
             for peer, upto in batch.acknowledge:
                 peer.handled(upto)
             if batch.changes:

@@ -36,26 +36,27 @@ class Parts:
 
     def __init__(self) -> None:
         """There are none."""
-        self._of: dict[AttemptId, tuple[Part, ...]] = {}
+        self.of: dict[AttemptId, tuple[Part, ...]] = {}
+        """What each holds on other nodes than its first; empty: there are none."""
 
     def note(self, command: Command) -> None:
         """Learn from what was decided."""
         match command:
             case Grant() if command.beside:
-                self._of[AttemptId(command.job, command.lo, command.number, command.epoch)] = command.beside
-            case Release() if self._of:
-                self._of.pop(AttemptId(command.job, command.lo, command.number, command.epoch), None)
-            case Settle() if self._of:
-                self._of.pop(command.report.attempt, None)
+                self.of[AttemptId(command.job, command.lo, command.number, command.epoch)] = command.beside
+            case Release() if self.of:
+                self.of.pop(AttemptId(command.job, command.lo, command.number, command.epoch), None)
+            case Settle() if self.of:
+                self.of.pop(command.report.attempt, None)
 
     def judged(self, reports: tuple[Report, ...], heard: Callable[[str], bool]) -> tuple[Report, ...]:
         """Reports, in which what failed while one of its nodes is not `heard` is lost: no fault of the user's."""
-        if not self._of:
+        if not self.of:
             return reports
         return tuple([self._judged(report, heard) for report in reports])
 
     def _judged(self, report: Report, heard: Callable[[str], bool]) -> Report:
-        away = [part.node for part in self._of.get(report.attempt, ()) if not heard(part.node)]
+        away = [part.node for part in self.of.get(report.attempt, ()) if not heard(part.node)]
         if not away or report.succeeded or report.outcome not in (Outcome.exited, Outcome.signalled):
             return report
         how = f"{'exit code' if report.outcome is Outcome.exited else 'signal'} {report.code}"
@@ -68,7 +69,7 @@ class Parts:
             wanted = msgspec.convert(arguments, _Wanted, builtin_types=(bytes,))
         except msgspec.ValidationError as error:
             raise UserError(f"question `{HOST}`: {error}") from error
-        part = next((part for part in self._of.get(wanted.attempt, ()) if part.node == wanted.node), None)
+        part = next((part for part in self.of.get(wanted.attempt, ()) if part.node == wanted.node), None)
         if part is None:
             raise UserError(f"{wanted.node} has no part in this attempt, or the attempt has ended")
         host = Host(part.lane, part.slots, wanted.attempt, wanted.command, wanted.environment)

@@ -1,7 +1,7 @@
 """The other ends of the manager's connections: each an agent, a client, or not yet known."""
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heapreplace
 from itertools import count
 from math import inf
 from typing import Protocol
@@ -23,7 +23,7 @@ class Rota:
         """Nobody is there."""
         self._stirred: dict[Peer, None] = {}
         self._due: list[tuple[float, int, Peer]] = []
-        """A heap. What is due later by now is looked at for nothing."""
+        """A heap. Some are due later by now."""
         self._count = count()
 
     def stir(self, peer: "Peer") -> None:
@@ -33,7 +33,14 @@ class Rota:
     @property
     def due(self) -> float:
         """When to call `push` at the latest, on the clock of links."""
-        return -inf if self._stirred else self._due[0][0] if self._due else inf
+        if self._stirred:
+            return -inf
+        heap = self._due
+        while heap and not heap[0][2].gone and heap[0][0] < (due := heap[0][2].link.next_due()):
+            peer = heap[0][2]
+            peer.due = due  # something was said to it meanwhile
+            heapreplace(heap, (due, next(self._count), peer))
+        return heap[0][0] if heap else inf
 
     def push(self, now: float) -> None:
         """Say what is to be said now."""

@@ -99,6 +99,8 @@ class Placement(Holdings):
 
     def _go_on_or_close(self, empty: list[Lane], *, start: bool) -> None:
         """Give empty lanes the next task of their class where they may have it; first all that they held is free."""
+        if start and len(self._queue.order) == 1:  # nobody else could use what they hold
+            empty = [lane for lane in empty if not self._went_on(lane)]
         changed: dict[Node, None] = {}
         for lane in empty:
             lane.holds = False
@@ -118,6 +120,14 @@ class Placement(Holdings):
                 self._out.append(CloseLane(lane.node.name, lane.number))
         for node in changed:
             self.offer(node)
+
+    def _went_on(self, lane: Lane) -> bool:
+        """Give an empty lane the next task of its class as it is, where that is the only class of which any wait."""
+        node, pool = lane.node, self._next_for(lane)
+        if pool is None or node.stops or node.free_memory < 0:
+            return False
+        self._grant(pool, lane, 1)
+        return True
 
     def _must_yield(self, lane: Lane) -> bool:
         """Whether the first class of all is another one and could use the lane's slots."""
