@@ -1,0 +1,78 @@
+"""Who is told something when: as early as it must be, and no turn of the loop for nothing."""
+
+from collections.abc import Sequence
+from math import inf
+
+from pilotfish.manager.peers import Peer, Rota
+from pilotfish.model.messages import Frame, Note
+from pilotfish.transport.link import Link
+
+HEARTBEAT, RESEND = 2.0, 5.0
+
+
+class Wire:
+    """A connection that keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[Frame] = []
+
+    def fileno(self) -> int:
+        return -1
+
+    def receive(self) -> Sequence[Frame]:
+        return ()
+
+    def send(self, frame: Frame) -> None:
+        self.sent.append(frame)
+
+    @property
+    def unsent(self) -> bool:
+        return False
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def peer_of(rota: Rota) -> tuple[Peer, Wire]:
+    wire = Wire()
+    return Peer(wire, Link(resend_after=RESEND, heartbeat=HEARTBEAT), rota), wire
+
+
+def test_what_is_said_leaves_with_the_next_push_in_one_frame() -> None:
+    rota = Rota()
+    peer, wire = peer_of(rota)
+    assert rota.due == inf
+    peer.send(Note("a"))
+    peer.send(Note("b"), Note("c"))
+    assert rota.due == -inf
+    rota.push(0.0)
+    assert [frame.messages for frame in wire.sent] == [(Note("a"), Note("b"), Note("c"))]
+    assert rota.due == HEARTBEAT
+
+
+def test_who_was_told_something_meanwhile_needs_no_heartbeat_before_its_time() -> None:
+    rota = Rota()
+    (busy, _), (idle, wire) = peer_of(rota), peer_of(rota)
+    busy.send(Note("a"))
+    rota.push(0.0)
+    idle.send(Note("a"))
+    rota.push(1.0)
+    assert rota.due == HEARTBEAT, "of the one that was told something at 0"
+    busy.send(Note("b"))
+    rota.push(1.5)
+    assert rota.due == 1.0 + HEARTBEAT, "of the other one"
+    rota.push(rota.due)
+    assert [frame.messages for frame in wire.sent] == [(Note("a"),), ()]
+    assert rota.due == 1.5 + HEARTBEAT
+
+
+def test_who_has_gone_wakes_nobody_twice() -> None:
+    rota = Rota()
+    peer, wire = peer_of(rota)
+    peer.send(Note("a"))
+    rota.push(0.0)
+    peer.gone = True
+    rota.push(rota.due)
+    assert rota.due == inf
+    assert len(wire.sent) == 1
