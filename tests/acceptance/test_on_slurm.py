@@ -20,6 +20,11 @@ jobs:
       echo {index} >> ended'
     array: 8
 """
+RANKS = """name: c
+jobs:
+  - {name: a, launcher: srun, ranks: 4, nodes: 2, command: echo $SLURMD_NODENAME $PILOTFISH_NODE}
+  - {name: b, launcher: srun, ranks: 2, command: hostname}
+"""
 RUN = ("run", "c.yaml", "--on", "slurm", "-t", "10m")
 
 
@@ -146,6 +151,16 @@ def test_one_that_can_never_start_is_given_up_and_one_that_waits_says_why(slurm:
             break
     interrupted(waits)
     assert is_idle(slurm)
+
+
+def test_srun_starts_ranks_there(slurm: SlurmCluster, away: Box) -> None:
+    away.write("c.yaml", RANKS)
+    done = away.run(*RUN, "-N", "2")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in away.run("logs", "a").stdout.splitlines() if line.startswith("n")]
+    assert Counter(host for host, _ in lines) == {"n1": 2, "n2": 2}
+    assert all(re.fullmatch(rf"{host}-\d+", node) for host, node in lines), lines
+    slurm.wait_for(lambda: is_idle(slurm))
 
 
 def test_a_command_runs_there_as_here(slurm: SlurmCluster, away: Box) -> None:

@@ -71,6 +71,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
     node: str
     """The name of its node."""
+    slurm: str = ""
+    """What Slurm calls it; empty: it is none of Slurm's."""
     address: Path
     """The file that tells where the manager is, or the socket behind which it is."""
     ends: Path
@@ -179,13 +181,27 @@ class Launching:
         return {}
 
     def files(self, attempt: AttemptId) -> dict[str, str]:
-        """What must lie in the folder when the launcher starts, by name; ``rsh`` is a program."""
+        """What must lie in the folder when the launcher starts, by name; ``rsh`` is a program. May raise ValueError."""
         alone = len(self._nodes) == 1 and self._launcher is not Launcher.srun
-        names = ["localhost" if alone else node for node, _ in self._nodes]
+        names = ["localhost" if alone else self._host(node) for node, _ in self._nodes]
         hosts = [_HOST[self._launcher](name, count) for name, count in zip(names, self._shares, strict=True)]
         which = map(str, (attempt.job, attempt.position, attempt.number, attempt.epoch))
         words = [sys.executable, "-I", "-m", "pilotfish.agent.remote", str(self._site.address), self._site.node, *which]
         return {"hosts": "".join(hosts), "rsh": f'#!/bin/sh\nexec {join(words)} "$@"\n'}
+
+    def _host(self, node: str) -> str:
+        """What the launcher calls a node: to ``srun`` it is what Slurm does, without the allocation that we add.
+
+        Raises ValueError where it is of another allocation, which ``srun`` does not reach.
+        """
+        ours = self._site.slurm
+        if self._launcher is not Launcher.srun or not ours or not self._site.node.startswith(ours):
+            return node
+        allocation = self._site.node.removeprefix(ours)
+        if not node.endswith(allocation):
+            msg = f"srun starts ranks in one allocation, and {node} is not of that of {self._site.node}"
+            raise ValueError(f"{msg}: use launcher openmpi or intelmpi")
+        return node.removesuffix(allocation)
 
     def ends(self, attempt: AttemptId) -> Path | None:
         """The folder where each rank tells that it has succeeded; None where the launcher can be believed.
@@ -230,6 +246,6 @@ class Launching:
                 **(gpu_variables(slots.gpus, renumbered=False) if slots.gpus else {}),
             }
             said = " ".join(f"{name}={quote(text)}" for name, text in own.items())
-            arms.append(f"{quote(node)}) export {said} ;;")
+            arms.append(f"{quote(self._host(node))}) export {said} ;;")
         lines = ["case $SLURMD_NODENAME in", *arms, "esac", '[ -d "$TMPDIR" ] || export TMPDIR=/tmp']
         return "\n".join(lines)

@@ -38,7 +38,7 @@ def site(**fields: Any) -> Site:
 
 def launching(launcher: str, *beside: tuple[str, Slots], here: Slots | None = None, **fields: Any) -> Launching:
     held = slots(4, 5) if here is None else here
-    of_site = {name: fields.pop(name) for name in ("pinned", "root", "shared") if name in fields}
+    of_site = {name: fields.pop(name) for name in ("node", "pinned", "root", "shared", "slurm") if name in fields}
     return Launching(spec(launcher, **fields), held, beside, site(**of_site), FOLDER)
 
 
@@ -114,6 +114,21 @@ def test_ranks_of_srun_tell_of_their_success_and_know_their_node() -> None:
     assert "\nn2) export PILOTFISH_NODE=n2 PILOTFISH_CORES=1 PILOTFISH_CORE_IDS=1 PILOTFISH_GPUS=3 CUDA_" in argv[2]
     assert argv[2].endswith(': >"$0/$SLURM_PROCID"')
     assert launching("openmpi").ends(ATTEMPT) is None
+
+
+def test_srun_knows_nodes_by_the_names_that_slurm_has_for_them() -> None:
+    beside = ("n2-17", slots(1))
+    ours = launching("srun", beside, node="n1-17", slurm="n1")
+    assert ours.files(ATTEMPT)["hosts"] == "n1\nn1\nn2\n"
+    told = "\n".join(ours.rank(["./sim"], ATTEMPT))
+    assert "n2) export PILOTFISH_NODE=n2-17 " in told
+    assert launching("srun", ("n-17", slots(1)), node="n1", slurm="n1").files(ATTEMPT)["hosts"] == "n1\nn1\nn-17\n"
+    assert launching("openmpi", beside, node="n1-17", slurm="n1").files(ATTEMPT)["hosts"].startswith("n1-17 slots=2")
+
+
+def test_srun_does_not_reach_nodes_of_another_allocation() -> None:
+    with pytest.raises(ValueError, match="n2-18 is not of that of n1-17: use launcher openmpi"):
+        launching("srun", ("n2-18", slots(1)), node="n1-17", slurm="n1").files(ATTEMPT)
 
 
 def test_srun_on_several_nodes_needs_a_shared_folder() -> None:
