@@ -65,8 +65,8 @@ class Pilots:
         self._broker: Broker | None = None
         self._join = Path()
         self._told: set[tuple[int, State, str]] = set()
-        self._notes: list[str] = []
-        """That nobody has been told yet."""
+        self._others: set[int] = set()
+        """Keys of those that a run before this one has asked for with other options; told of once."""
         self._served = self._drained = False
         """Whether this run has had an allocation, or has asked for one; whether nothing more comes."""
 
@@ -80,14 +80,10 @@ class Pilots:
         self._broker = self._make()
         self._told = {(pilot.key, pilot.state, pilot.reason) for pilot in self._broker.book if pilot.state.final}
         self._join = let_in()
+        wanted = with_agents(self._wanted, self._join)
+        self._others = {pilot.key for pilot in self._broker.book.staying if _is_other(pilot.wanted, wanted)}
         if not self._broker.book.staying:  # else that of a run before this one waits, or still runs
             self._ask(self._broker)
-        self._notes += [
-            f"allocation {pilot.id or pilot.wanted.name} is what the run before asked for, with other options; for "
-            "another one, interrupt this run and `pilotfish alloc cancel --all`"
-            for pilot in self._broker.book.staying
-            if _is_other(pilot.wanted, self._wanted)
-        ]
 
     def _ask(self, broker: Broker) -> None:
         self._served = True
@@ -98,8 +94,6 @@ class Pilots:
         assert self._broker is not None  # noqa: S101 - `go` made it
         book = self._broker.book
         meet(book, connected, now)
-        yield from self._notes
-        self._notes.clear()
         self._served |= bool(connected)
         yield from self._broker.step(now)
         for pilot in book:
@@ -107,6 +101,12 @@ class Pilots:
             if not pilot.cancelled and not pilot.failure and told not in self._told:
                 self._told.add(told)
                 yield from _tidings(pilot)
+                if pilot.key in self._others and not pilot.state.final:
+                    self._others.discard(pilot.key)
+                    yield (
+                        f"allocation {pilot.id} is what the run before asked for, with other options; for another one, "
+                        "interrupt this run and `pilotfish alloc cancel --all`"
+                    )
         for pilot in book.staying:
             if pilot.failure:
                 book.cancel(pilot.key)
@@ -134,8 +134,8 @@ class Pilots:
 
 
 def _is_other(asked: AllocationRequest, wanted: AllocationRequest) -> bool:
-    """Whether what was asked for differs from what is wanted in more than its name and what it runs."""
-    here = {name: getattr(wanted, name) for name in ("name", "log", "argv", "folder", "environment")}
+    """Whether what was asked for differs from what is wanted in more than names and places."""
+    here = {name: getattr(wanted, name) for name in ("name", "log", "folder", "environment")}
     return msgspec.structs.replace(asked, **here) != wanted
 
 

@@ -248,7 +248,7 @@ class Manager:
         due = [now + _LONGEST_WAIT]
         if self._wake_at is not None:
             due.append(self._wake_at)
-        return max(0.0, min(min(due) - now, self._rota.due - monotonic()))
+        return max(0.0, min(min(due) - now, self._rota.next_due() - monotonic()))
 
     def _turn(self, timeout: float) -> None:
         arrivals = self._listener.poll(timeout)
@@ -398,8 +398,8 @@ class Manager:
         if self._wake_at is not None and now >= self._wake_at:
             self._wake_at = None
             self._tell(Woken(), now)
-        if monotonic() >= self._listen_at:
-            self._see_to_silence(monotonic(), now)
+        if (elapsed := monotonic()) >= self._listen_at:
+            self._see_to_silence(elapsed, now)
         self._store.raise_failure()
         if self._store.trouble != self._trouble:
             self._trouble = self._store.trouble

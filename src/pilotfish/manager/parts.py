@@ -44,9 +44,9 @@ class Parts:
         match command:
             case Grant() if command.beside:
                 self.of[AttemptId(command.job, command.lo, command.number, command.epoch)] = command.beside
-            case Release() if self.of:
+            case Release():
                 self.of.pop(AttemptId(command.job, command.lo, command.number, command.epoch), None)
-            case Settle() if self.of:
+            case Settle():
                 self.of.pop(command.report.attempt, None)
 
     def judged(self, reports: tuple[Report, ...], heard: Callable[[str], bool]) -> tuple[Report, ...]:

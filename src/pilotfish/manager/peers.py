@@ -30,8 +30,7 @@ class Rota:
         """There is, or may be, something to say to it."""
         self._stirred[peer] = None
 
-    @property
-    def due(self) -> float:
+    def next_due(self) -> float:
         """When to call `push` at the latest, on the clock of links."""
         if self._stirred:
             return -inf

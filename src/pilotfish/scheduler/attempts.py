@@ -78,6 +78,7 @@ class Attempts:
         known = [attempt for attempt in told.attempts if attempt in granted]
         cls = book.jobs[known[0].job].pool_of(known[0].position).cls if known else None
         lane = placement.open(node, told.slots, cls, number)
+        lane.told = True
         lane.attempts.extend(known)
         lane.strangers.update(attempt for attempt in told.attempts if attempt not in granted)
         lane.since = now if told.started_at is None else min(now, told.started_at)

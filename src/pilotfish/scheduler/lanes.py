@@ -27,7 +27,8 @@ class Lane:
     """One lane of a node."""
 
     __slots__ = (
-        "attempts", "cls", "due", "holds", "node", "number", "part_of", "recalled", "since", "slots", "strangers"
+        "attempts", "cls", "due", "holds", "node", "number", "part_of", "recalled", "since", "slots", "strangers",
+        "told",
     )  # fmt: skip
 
     def __init__(self, node: Node, number: int, slots: Slots, cls: RequestClass | None) -> None:
@@ -51,6 +52,8 @@ class Lane:
         """Whether its slots are held: not while a pass decides whether it goes on."""
         self.recalled = False
         """Those that wait were asked back and nothing has ended since."""
+        self.told = False
+        """Whether its node has told of it as it joined: it may hold what the node has no more."""
         self.part_of: AttemptId | None = None
         """The attempt on several nodes, led by another one, that holds the slots as long as it runs."""
 

@@ -99,13 +99,14 @@ class Placement(Holdings):
 
     def _go_on_or_close(self, empty: list[Lane], *, start: bool) -> None:
         """Give empty lanes the next task of their class where they may have it; first all that they held is free."""
-        if start and len(self._queue.order) == 1:  # nobody else could use what they hold
+        if start:
             empty = [lane for lane in empty if not self._went_on(lane)]
         changed: dict[Node, None] = {}
         for lane in empty:
             lane.holds = False
             lane.node.give(lane.slots)
-            if self._is_kept(lane):  # what may start beside the one that room is reserved for depends on the time
+            # Whether something may start beside a reservation, or before an end, depends on the time too.
+            if lane.node.inventory.ends_at is not None or self._is_kept(lane):
                 changed[lane.node] = None
         for lane in empty:
             pool = self._next_for(lane) if start else None
@@ -123,8 +124,11 @@ class Placement(Holdings):
 
     def _went_on(self, lane: Lane) -> bool:
         """Give an empty lane the next task of its class as it is, where that is the only class of which any wait."""
-        node, pool = lane.node, self._next_for(lane)
-        if pool is None or node.stops or node.free_memory < 0:
+        node = lane.node
+        if len(self._queue.order) > 1 or lane.told or node.stops or node.inventory.ends_at is not None:
+            return False  # what it holds is for others, or gone; near an end it depends on the time
+        pool = self._next_for(lane)
+        if pool is None:
             return False
         self._grant(pool, lane, 1)
         return True

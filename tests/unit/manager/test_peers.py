@@ -42,13 +42,13 @@ def peer_of(rota: Rota) -> tuple[Peer, Wire]:
 def test_what_is_said_leaves_with_the_next_push_in_one_frame() -> None:
     rota = Rota()
     peer, wire = peer_of(rota)
-    assert rota.due == inf
+    assert rota.next_due() == inf
     peer.send(Note("a"))
     peer.send(Note("b"), Note("c"))
-    assert rota.due == -inf
+    assert rota.next_due() == -inf
     rota.push(0.0)
     assert [frame.messages for frame in wire.sent] == [(Note("a"), Note("b"), Note("c"))]
-    assert rota.due == HEARTBEAT
+    assert rota.next_due() == HEARTBEAT
 
 
 def test_who_was_told_something_meanwhile_needs_no_heartbeat_before_its_time() -> None:
@@ -58,13 +58,13 @@ def test_who_was_told_something_meanwhile_needs_no_heartbeat_before_its_time() -
     rota.push(0.0)
     idle.send(Note("a"))
     rota.push(1.0)
-    assert rota.due == HEARTBEAT, "of the one that was told something at 0"
+    assert rota.next_due() == HEARTBEAT, "of the one that was told something at 0"
     busy.send(Note("b"))
     rota.push(1.5)
-    assert rota.due == 1.0 + HEARTBEAT, "of the other one"
-    rota.push(rota.due)
+    assert rota.next_due() == 1.0 + HEARTBEAT, "of the other one"
+    rota.push(rota.next_due())
     assert [frame.messages for frame in wire.sent] == [(Note("a"),), ()]
-    assert rota.due == 1.5 + HEARTBEAT
+    assert rota.next_due() == 1.5 + HEARTBEAT
 
 
 def test_who_has_gone_wakes_nobody_twice() -> None:
@@ -73,6 +73,6 @@ def test_who_has_gone_wakes_nobody_twice() -> None:
     peer.send(Note("a"))
     rota.push(0.0)
     peer.gone = True
-    rota.push(rota.due)
-    assert rota.due == inf
+    rota.push(rota.next_due())
+    assert rota.next_due() == inf
     assert len(wire.sent) == 1
