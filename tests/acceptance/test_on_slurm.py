@@ -22,8 +22,8 @@ jobs:
 """
 RANKS = """name: c
 jobs:
-  - {name: a, launcher: srun, ranks: 4, nodes: 2, command: echo $SLURMD_NODENAME $PILOTFISH_NODE}
-  - {name: b, launcher: srun, ranks: 2, command: hostname}
+  - {name: a, launcher: LAUNCHER, ranks: 4, nodes: 2, command: echo $(hostname) $PILOTFISH_NODE}
+  - {name: b, launcher: LAUNCHER, ranks: 2, command: hostname}
 """
 RUN = ("run", "c.yaml", "--on", "slurm", "-t", "10m")
 
@@ -153,8 +153,10 @@ def test_one_that_can_never_start_is_given_up_and_one_that_waits_says_why(slurm:
     assert is_idle(slurm)
 
 
-def test_srun_starts_ranks_there(slurm: SlurmCluster, away: Box) -> None:
-    away.write("c.yaml", RANKS)
+@pytest.mark.parametrize("launcher", ["srun", pytest.param("openmpi", marks=pytest.mark.needs("mpi"))])
+def test_ranks_are_started_there(slurm: SlurmCluster, away: Box, launcher: str) -> None:
+    away.env["PILOTFISH_RUNTIME"] = f"{slurm.folder}/local/run"  # each node has its own
+    away.write("c.yaml", RANKS.replace("LAUNCHER", launcher))
     done = away.run(*RUN, "-N", "2")
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in away.run("logs", "a").stdout.splitlines() if line.startswith("n")]

@@ -131,6 +131,7 @@ class Keeper:
         self._scratch = Scratch(post.scratch)
         site = Site(
             node=post.node,
+            host=os.uname().nodename,
             slurm=os.environ.get("SLURMD_NODENAME", ""),
             address=post.door or post.access,
             ends=post.outputs.parent / "ends",

@@ -71,6 +71,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
 
     node: str
     """The name of its node."""
+    host: str
+    """What its machine calls itself."""
     slurm: str = ""
     """What Slurm calls it; empty: it is none of Slurm's."""
     address: Path
@@ -159,6 +161,8 @@ class Launching:
     def _told(self, shell: str) -> dict[str, str]:
         """What the launchers are told by variables; `shell` is the remote one."""
         if self._launcher is Launcher.openmpi:
+            # Its daemons look for the program as well, on nodes that do not have this one's file.
+            shell = f"{SHELL} {shell}"
             told = {
                 # Of version 4, and of version 5, each of which knows its own only.
                 "OMPI_MCA_plm_rsh_agent": shell,
@@ -190,12 +194,16 @@ class Launching:
         return {"hosts": "".join(hosts), "rsh": f'#!/bin/sh\nexec {join(words)} "$@"\n'}
 
     def _host(self, node: str) -> str:
-        """What the launcher calls a node: to ``srun`` it is what Slurm does, without the allocation that we add.
+        """What the launcher calls a node; `Site.node` may have more in its name than the machine knows of itself.
 
-        Raises ValueError where it is of another allocation, which ``srun`` does not reach.
+        To ``srun`` it is what Slurm calls it. Others must know their own, or they would look for it elsewhere; the
+        rest they reach by our names. Raises ValueError where a node is of another allocation, which ``srun`` does
+        not reach.
         """
         ours = self._site.slurm
-        if self._launcher is not Launcher.srun or not ours or not self._site.node.startswith(ours):
+        if self._launcher is not Launcher.srun:
+            return self._site.host if node == self._site.node else node
+        if not ours or not self._site.node.startswith(ours):
             return node
         allocation = self._site.node.removeprefix(ours)
         if not node.endswith(allocation):

@@ -28,6 +28,7 @@ def spec(launcher: str, **fields: Any) -> JobSpec:
 def site(**fields: Any) -> Site:
     known: dict[str, Any] = {
         "node": "n1",
+        "host": "n1",
         "address": Path("/c/access"),
         "ends": Path("/c/ends"),
         "pinned": True,
@@ -77,7 +78,7 @@ def test_a_launcher_does_not_see_the_step_that_it_runs_in() -> None:
     seen = launching("openmpi").environment(base)
     assert seen[b"PATH"] == b"/bin"
     assert not seen.keys() & {b"SLURM_JOB_ID", b"SLURM_NTASKS", b"PMI_RANK", b"PBS_NODEFILE"}
-    assert seen[b"OMPI_MCA_plm_rsh_agent"] == seen[b"PRTE_MCA_plm_ssh_agent"] == b"/scratch/.pilotfish/rsh"
+    assert seen[b"OMPI_MCA_plm_rsh_agent"] == seen[b"PRTE_MCA_plm_ssh_agent"] == b"/bin/sh /scratch/.pilotfish/rsh"
     of_srun = launching("srun").environment(base)
     assert of_srun[b"SLURM_JOB_ID"] == b"9"
     assert b"SLURM_NTASKS" not in of_srun
@@ -123,7 +124,13 @@ def test_srun_knows_nodes_by_the_names_that_slurm_has_for_them() -> None:
     told = "\n".join(ours.rank(["./sim"], ATTEMPT))
     assert "n2) export PILOTFISH_NODE=n2-17 " in told
     assert launching("srun", ("n-17", slots(1)), node="n1", slurm="n1").files(ATTEMPT)["hosts"] == "n1\nn1\nn-17\n"
-    assert launching("openmpi", beside, node="n1-17", slurm="n1").files(ATTEMPT)["hosts"].startswith("n1-17 slots=2")
+
+
+@pytest.mark.parametrize(
+    ("launcher", "expected"), [("openmpi", "n1 slots=2\nn2-17 slots=1\n"), ("intelmpi", "n1:2\nn2-17:1\n")]
+)
+def test_other_launchers_know_their_own_machine(launcher: str, expected: str) -> None:
+    assert launching(launcher, ("n2-17", slots(1)), node="n1-17").files(ATTEMPT)["hosts"] == expected
 
 
 def test_srun_does_not_reach_nodes_of_another_allocation() -> None:
