@@ -40,9 +40,14 @@ int main(int argc, char **argv) {
 def test_ranks_on_two_nodes_side_by_side(slurm: SlurmCluster, tmp_path: Path, launcher: str) -> None:
     (tmp_path / "where.c").write_text(_WHERE)
     subprocess.run(["mpicc.openmpi", "-o", "where", "where.c"], cwd=tmp_path, check=True)
-    # Each asks for half of two nodes: of four nodes all tasks run at the same time.
+    # Each asks for half of two nodes: of four nodes all run at the same time, or none gets further than its setup.
+    together = f"touch began.$PILOTFISH_INDEX; until [ $(ls began.* | wc -l) = {TASKS} ]; do sleep 0.1; done"
     job = {"name": "mpi", "array": TASKS, "launcher": launcher, "ranks": 4, "nodes": 2, "command": f"{tmp_path}/where",
-           "env": {"SLURM_MPI_TYPE": "pmix"}, "setup": "sleep 1"}  # fmt: skip
+           "env": {"SLURM_MPI_TYPE": "pmix"}, "setup": together}  # fmt: skip
+    if launcher == "srun":
+        # Slurm 22.05's PMIx plugin lets a fence end too early, or never, where nodes are busy and begin the step apart:
+        # ranks crash or hang, as they do where only Slurm starts them.
+        job |= {"retries": 4, "time": "20s"}
     (tmp_path / "c.json").write_text(json.dumps({"name": "mpi", "jobs": [job]}))
     output = tmp_path / "log"
     wrap = f"cd {tmp_path} && {PILOTFISH} run c.json"
@@ -52,7 +57,6 @@ def test_ranks_on_two_nodes_side_by_side(slurm: SlurmCluster, tmp_path: Path, la
     store = ("--store", f"{tmp_path}/.pilotfish")
     tasks: list[dict[str, Any]] = json.loads(slurm.run(PILOTFISH, "tasks", *store, "--json"))
     assert [task["state"] for task in tasks] == ["succeeded"] * TASKS, output.read_text()
-    assert max(float(task["started_at"]) for task in tasks) < min(float(task["ended_at"]) for task in tasks)
     for task in tasks:
         said = slurm.run(PILOTFISH, "logs", *store, task["name"])
         lines = [line.split() for line in said.splitlines()]
