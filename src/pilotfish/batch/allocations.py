@@ -56,8 +56,8 @@ class Pilot(msgspec.Struct, frozen=True, kw_only=True):
     """That, for people, with the place where to look; empty: it has not failed."""
     agents: tuple[str, ...] = ()
     """Nodes whose agents are with us; ascending."""
-    joined: bool = False
-    """Whether any agent ever was."""
+    joined: int = 0
+    """The most agents that ever were, at the same time."""
     used: bool = False
     """Whether any of them ever had a task."""
     cancelled: bool = False
@@ -67,6 +67,11 @@ class Pilot(msgspec.Struct, frozen=True, kw_only=True):
     def complete(self) -> bool:
         """Whether an agent of each of its nodes is with us."""
         return len(self.agents) >= self.wanted.nodes
+
+    def awaited(self, now: float) -> int:
+        """How many of its nodes are still to come: they start one after the other."""
+        late = self.state is State.RUNNING and self.starts_at is not None and now >= self.starts_at + _TIME_TO_JOIN
+        return 0 if late else max(0, self.wanted.nodes - self.joined)
 
 
 class Inspect(msgspec.Struct, frozen=True):
@@ -205,6 +210,7 @@ class Allocations:
         """An agent on one of its nodes is with us: the best proof that it runs, whatever the system said."""
         pilot = self[key]
         starts_at = pilot.starts_at if pilot.state is State.RUNNING and pilot.starts_at is not None else now
+        agents = tuple(sorted({*pilot.agents, node}))
         self._lost.discard(key)
         self._change(
             key,
@@ -215,8 +221,8 @@ class Allocations:
             ends_at=pilot.ends_at if pilot.state is State.RUNNING else starts_at + pilot.wanted.seconds,
             failed_at=None,
             failure="",
-            agents=tuple(sorted({*pilot.agents, node})),
-            joined=True,
+            agents=agents,
+            joined=max(pilot.joined, len(agents)),
         )
 
     def left(self, key: int, node: str) -> None:

@@ -230,7 +230,8 @@ def _nodes_for(offer: Offer, usable: Sequence[Waiting], staying: Sequence[Pilot]
     """
     running = [pilot for pilot in staying if pilot.state is State.RUNNING and pilot.ends_at is not None]
     left = [min((pilot.ends_at or now) - now, horizon) for pilot in running]
-    done = sum(pilot.wanted.nodes * max(0.0, time) for pilot, time in zip(running, left, strict=True))
+    there = [pilot.wanted.nodes - pilot.awaited(now) for pilot in running]
+    done = sum(nodes * max(0.0, time) for nodes, time in zip(there, left, strict=True))
     need = 0.0
     for work in usable:
         each = work.request.nodes / _at_once(offer.node, work.request)
@@ -241,7 +242,7 @@ def _nodes_for(offer: Offer, usable: Sequence[Waiting], staying: Sequence[Pilot]
         taken = min(done, seconds)
         done -= taken
         need += min(work.ready * each, (seconds - taken) / max(offer.least - _START, _ROUND))
-    return need - sum(pilot.wanted.nodes for pilot in staying if not pilot.joined)
+    return need - sum(pilot.awaited(now) for pilot in staying)
 
 
 def _within(offer: Offer, budget: float, usable: Sequence[Waiting], nodes: int, after: str | None) -> Decision:

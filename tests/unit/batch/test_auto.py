@@ -31,7 +31,7 @@ def pilot(key: int, state: State = State.RUNNING, *, nodes: int = 1, after: str 
     wanted = msgspec.structs.replace(TEMPLATE, nodes=nodes, after=after)
     base: dict[str, Any] = {"key": key, "id": str(100 + key), "wanted": wanted, "asked_at": 0.0, "state": state}
     if state is State.RUNNING:
-        base |= {"starts_at": NOW - HOUR, "ends_at": NOW + HOUR, "joined": True}
+        base |= {"starts_at": NOW - HOUR, "ends_at": NOW + HOUR, "joined": nodes}
     return Pilot(**base | more)
 
 
@@ -174,8 +174,15 @@ def test_what_runs_does_what_takes_it_a_moment() -> None:
     assert size(after(tasks(100, seconds=600.0), pilots=(pilot(1),)))[0] == 8
 
 
+def test_nodes_that_are_on_their_way_do_their_share() -> None:
+    running: dict[str, Any] = {"nodes": 4, "joined": 1, "starts_at": NOW - 60.0}
+    assert "will do all" in stays(after(tasks(12), pilots=(pilot(1, **running),)))
+    assert size(after(tasks(16), pilots=(pilot(1, **running),)))[0] == 1
+    assert size(after(tasks(12), pilots=(pilot(1, **running | {"starts_at": NOW - 300.0}),)))[0] == 3, "they never came"
+
+
 def test_node_hours_that_were_used_and_may_be_used_are_counted() -> None:
-    ended = pilot(1, State.ENDED, starts_at=0.0, ends_at=HOUR, nodes=4, joined=True)
+    ended = pilot(1, State.ENDED, starts_at=0.0, ends_at=HOUR, nodes=4, joined=4)
     assert size(after(tasks(1000), pilots=(ended,), node_seconds=10 * HOUR)) == (3, 2 * HOUR)
     assert size(after(tasks(1000), pilots=(ended,), node_seconds=5 * HOUR)) == (1, HOUR)
     why = "what is left of the node-hours, 0, is too little for what waits"
@@ -264,7 +271,7 @@ def test_limits_of_jobs_never_pause() -> None:
 
 
 def test_one_that_worked_ends_the_row() -> None:
-    worked = pilot(3, State.ENDED, joined=True, used=True)
+    worked = pilot(3, State.ENDED, joined=1, used=True)
     assert size(after(tasks(4), pilots=(refused(1, 1e6), refused(2, 1e6), worked, refused(4, 1e6)))) == (1, 2 * HOUR)
 
 
@@ -281,7 +288,7 @@ def test_one_in_which_nothing_of_what_waits_starts_is_a_failure() -> None:
     assert isinstance(dropped, Drop)
     assert dropped.failed
     assert "none of what waits started in it" in dropped.why
-    row = tuple(pilot(key, State.ENDED, joined=True, failed_at=0.0, failure="useless") for key in (1, 2, 3))
+    row = tuple(pilot(key, State.ENDED, joined=1, failed_at=0.0, failure="useless") for key in (1, 2, 3))
     assert isinstance(after(tasks(1), pilots=(*row, pilot(4))), Stay)
 
 
