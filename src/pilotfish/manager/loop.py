@@ -70,7 +70,7 @@ __all__ = ["Manager", "ignore_progress"]
 _LOOK_AFTER = 0.05
 """Seconds between two looks at processes: a turn may take less than such a look."""
 _LONGEST_WAIT = 0.5
-"""Seconds between two looks at the observer and at leases when nothing happens."""
+"""Seconds between two looks at the observer and at leases when nothing happens; while a node is away, `_LOOK_AFTER`."""
 _LAST_BREATH = 2.0
 """Seconds in which what a keeper kills is gone."""
 _CHANGES = (Grow, Grant, Settle, Finish, Release, Revive, Hold, Cancel)  # made once: all commands are asked
@@ -245,7 +245,7 @@ class Manager:
     def _timeout(self, now: float) -> float:
         if self._changes or self._sends:  # what the supervision brought waits for nothing
             return 0.0
-        due = [now + _LONGEST_WAIT]
+        due = [now + (_LOOK_AFTER if self._absent else _LONGEST_WAIT)]
         if self._wake_at is not None:
             due.append(self._wake_at)
         return max(0.0, min(min(due) - now, self._rota.next_due() - monotonic()))
