@@ -23,7 +23,7 @@ class Rota:
         """Nobody is there."""
         self._stirred: dict[Peer, None] = {}
         self._due: list[tuple[float, int, Peer]] = []
-        """A heap. Some are due later by now."""
+        """A heap. Some are due later by now; of those that are there more than once, `Peer.due` counts."""
         self._count = count()
 
     def stir(self, peer: "Peer") -> None:
@@ -35,18 +35,24 @@ class Rota:
         if self._stirred:
             return -inf
         heap = self._due
-        while heap and not heap[0][2].gone and heap[0][0] < (due := heap[0][2].link.next_due()):
-            peer = heap[0][2]
-            peer.due = due  # something was said to it meanwhile
-            heapreplace(heap, (due, next(self._count), peer))
-        return heap[0][0] if heap else inf
+        while heap:
+            at, _, peer = heap[0]
+            if peer.gone or at != peer.due:
+                heappop(heap)
+            elif at < (due := peer.link.next_due()):  # something was said to it meanwhile
+                peer.due = due
+                heapreplace(heap, (due, next(self._count), peer))
+            else:
+                return at
+        return inf
 
     def push(self, now: float) -> None:
         """Say what is to be said now."""
         while self._due and self._due[0][0] <= now:
-            peer = heappop(self._due)[2]
-            peer.due = inf
-            self._stirred[peer] = None
+            at, _, peer = heappop(self._due)
+            if at == peer.due:
+                peer.due = inf
+                self._stirred[peer] = None
         for peer in self._stirred:
             if not peer.gone:
                 frame = peer.link.outgoing(now)

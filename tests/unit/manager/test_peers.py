@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from math import inf
 
+import pytest
+
 from pilotfish.manager.peers import Peer, Rota
 from pilotfish.model.messages import Frame, Note
 from pilotfish.transport.link import Link
@@ -65,6 +67,31 @@ def test_who_was_told_something_meanwhile_needs_no_heartbeat_before_its_time() -
     rota.push(rota.next_due())
     assert [frame.messages for frame in wire.sent] == [(Note("a"),), ()]
     assert rota.next_due() == 1.5 + HEARTBEAT
+
+
+def test_who_is_told_a_lot_is_looked_at_no_more_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    rota = Rota()
+    peer, wire = peer_of(rota)
+    looks = 0
+    look = Link.next_due
+
+    def counted(link: Link) -> float:
+        nonlocal looks
+        looks += 1
+        return look(link)
+
+    monkeypatch.setattr(Link, "next_due", counted)
+    for number in range(100):
+        now = number / 100
+        peer.send(Note("a"))
+        rota.push(now)
+        rota.next_due()
+        peer.link.receive(Frame(number + 1, number + 1, (Note("b"),)), now)
+        peer.handled(number + 1)
+        rota.push(now)
+        rota.next_due()
+    assert looks <= 100 * 5
+    assert len(wire.sent) >= 100
 
 
 def test_who_has_gone_wakes_nobody_twice() -> None:
