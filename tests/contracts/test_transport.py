@@ -327,10 +327,11 @@ def test_a_slow_reader_holds_up_nobody(harness: Harness) -> None:
     quick.close()
 
 
-def test_waking_ends_a_wait_from_another_thread(harness: Harness) -> None:
+@pytest.mark.parametrize("awake", [0.0, PATIENCE * 10])
+def test_waking_ends_a_wait_from_another_thread(harness: Harness, awake: float) -> None:
     thread = Thread(target=harness.listener.wake)
     thread.start()
-    assert harness.listener.poll(PATIENCE * 10) == []
+    assert harness.listener.poll(PATIENCE * 10, awake) == []
     thread.join()
 
 
@@ -342,10 +343,21 @@ def test_waking_beforehand_ends_the_next_wait(harness: Harness) -> None:
     assert time.monotonic() - before < PATIENCE
 
 
-def test_waiting_ends_after_its_time(harness: Harness) -> None:
+@pytest.mark.parametrize("awake", [0.0, 0.01, 0.05])
+def test_waiting_ends_after_its_time(harness: Harness, awake: float) -> None:
     before = time.monotonic()
-    assert harness.listener.poll(0.05) == []
+    assert harness.listener.poll(0.05, awake) == []
     assert time.monotonic() - before >= 0.04
+
+
+def test_what_arrives_is_heard_awake(harness: Harness) -> None:
+    client = harness.transport.connect()
+    server = harness.introduce(client)
+    thread = Thread(target=client.send, args=(note("x", 2),))
+    thread.start()
+    assert harness.listener.poll(PATIENCE * 10, PATIENCE * 10) == [(server, [note("x", 2)])]
+    thread.join()
+    client.close()
 
 
 def test_closing_the_listener_ends_its_connections(harness: Harness) -> None:

@@ -11,6 +11,7 @@ import socket
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import monotonic
 
 import msgspec
 
@@ -189,10 +190,14 @@ class LocalListener:
         self._spare = os.open(os.devnull, os.O_RDONLY)
         self._closed = False
 
-    def poll(self, timeout: float | None) -> list[tuple[Connection, Sequence[Frame] | None]]:
-        """Wait until something arrives, `wake` is called or the timeout (seconds, None: for ever) is over."""
+    def poll(self, timeout: float | None, awake: float = 0.0) -> list[tuple[Connection, Sequence[Frame] | None]]:
+        """Wait until something arrives, `wake` is called or the timeout (seconds, None: for ever) is over.
+
+        For the first `awake` seconds of it the thread looks again and again, instead of sleeping until it is woken.
+        """
         arrivals: list[tuple[Connection, Sequence[Frame] | None]] = []
-        for key, events in self._selector.select(timeout):
+        ready = self._look_until(monotonic() + awake) if awake else None
+        for key, events in ready or self._selector.select(timeout and timeout - awake):
             if key.fileobj is self._door:
                 self._welcome()
             elif key.fileobj is self._bell:
@@ -204,6 +209,11 @@ class LocalListener:
                 if events & selectors.EVENT_READ:
                     self._hear(connection, arrivals)
         return arrivals
+
+    def _look_until(self, end: float) -> list[tuple[selectors.SelectorKey, int]]:
+        while not (ready := self._selector.select(0.0)) and monotonic() < end:
+            pass
+        return ready
 
     def wake(self) -> None:
         """Make the current or next `poll` return. May be called from any thread and from a signal handler."""

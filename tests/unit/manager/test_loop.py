@@ -1,14 +1,19 @@
 """The manager's order of things: nothing leaves before it is durable, nothing is acknowledged before it is recorded."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+
+import msgspec
+import pytest
 
 from pilotfish import __version__
+from pilotfish.manager import loop
 from pilotfish.manager.loop import Manager
 from pilotfish.model.attempts import AttemptId, Report
 from pilotfish.model.changes import Change, Settle, Submit
 from pilotfish.model.events import Cancelled, Command, Event, Grown, Revived
 from pilotfish.model.jobs import Job, JobSpec
-from pilotfish.model.messages import Answer, Ask, Frame, Hello, Message, Reports, Start, Stop, Welcome
+from pilotfish.model.messages import Answer, Ask, Frame, Hello, Message, Note, Reports, Start, Stop, Welcome
 from pilotfish.model.resources import Inventory
 from pilotfish.model.states import Outcome, TaskState
 from pilotfish.scheduler.engine import Scheduler
@@ -62,7 +67,7 @@ class Wire:
     def handled(self) -> int:
         return max((frame.handled for frame in self.sent), default=0)
 
-    def poll(self, timeout: float | None) -> list[tuple[Connection, Sequence[Frame] | None]]:  # noqa: ARG002 - no waiting
+    def poll(self, timeout: float | None, awake: float = 0.0) -> list[tuple[Connection, Sequence[Frame] | None]]:  # noqa: ARG002 - no waiting
         frames, self.arriving = self.arriving, []
         if self.told(Stop):
             return [(self, None)]
@@ -91,8 +96,8 @@ class Fork(Wire):
         super().__init__()
         self.other = other
 
-    def poll(self, timeout: float | None) -> list[tuple[Connection, Sequence[Frame] | None]]:
-        return [*super().poll(timeout), *self.other.poll(timeout)]
+    def poll(self, timeout: float | None, awake: float = 0.0) -> list[tuple[Connection, Sequence[Frame] | None]]:
+        return [*super().poll(timeout, awake), *self.other.poll(timeout, awake)]
 
 
 class Silent:
@@ -229,6 +234,34 @@ def test_calls_are_started_with_their_arguments_also_by_a_new_manager_and_after_
 
     manager.run(step, stays=lambda: left > 0)
     assert wire.calls == [b"open", b"failed", b"new"]
+
+
+@pytest.mark.parametrize(("calls", "cores", "awaits"), [(1, 2, True), (2, 2, False), (1, 1, False)])
+def test_a_lone_call_is_awaited_awake(monkeypatch: pytest.MonkeyPatch, calls: int, cores: int, *, awaits: bool) -> None:
+    monkeypatch.setattr(loop, "_CORES", cores)
+    waits: list[float] = []
+
+    class Watched(Wire):
+        def poll(self, timeout: float | None, awake: float = 0.0) -> list[tuple[Connection, Sequence[Frame] | None]]:
+            waits.append(awake)
+            return super().poll(timeout)
+
+    store, wire, settings = MemoryStore(), Watched(), Settings()
+    store.commit([submit_calls(), grow(0, *[b"call"] * calls)])
+    manager = Manager(store, Scheduler(settings, epoch=1), wire, settings=settings, observer=Silent(), answer=answer)
+    manager.restore(store.load(), {})
+    hello = Hello(__version__, "n", 1, Inventory((0, 1), 2**30), (), ())
+    ends = [msgspec.structs.replace(ended(position, 0), lane=position) for position in range(calls)]
+    said: Iterator[Message] = iter([hello, Note("still running"), Note("still running"), Reports(tuple(ends))])
+
+    def step(_now: float) -> tuple[()]:
+        for message in islice(said, 1):
+            wire.say(message)
+        return ()
+
+    manager.run(step)
+    assert len(wire.calls) == calls
+    assert [awake > 0.0 for awake in waits].count(True) == awaits, "once, after the start has left"
 
 
 def test_what_an_agent_said_before_is_not_believed_after_what_it_said_later() -> None:
