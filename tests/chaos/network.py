@@ -95,11 +95,14 @@ class FarCampaign:
         network: with its machines.
         tasks: of its array.
         work: what each does while it holds its lock.
+        lease: in seconds.
         keys: more of the job.
 
     """
 
-    def __init__(self, folder: Path, network: Network, *, tasks: int, work: str = BY_WORD, **keys: object) -> None:
+    def __init__(
+        self, folder: Path, network: Network, *, tasks: int, work: str = BY_WORD, lease: float = LEASE, **keys: object
+    ) -> None:
         self.folder, self.tasks, self.network = folder, tasks, network
         for name in ("locks", "go"):
             (folder / name).mkdir()
@@ -107,7 +110,7 @@ class FarCampaign:
         (folder / "c.json").write_bytes(msgspec.json.encode({"name": "far", "jobs": [job]}))
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("PILOTFISH", "SLURM"))} | {
             "CHAOS": str(folder), "PYTHONPATH": str(ROOT), "PILOTFISH_RUNTIME": str(RUNTIME),
-            "PILOTFISH_LEASE": str(LEASE), "PILOTFISH_GRACE": str(GRACE),
+            "PILOTFISH_LEASE": str(lease), "PILOTFISH_GRACE": str(GRACE),
             "PILOTFISH_HEARTBEAT": "0.2", "PILOTFISH_RESEND_AFTER": "0.3",
         }  # fmt: skip
         self.join = folder / ".pilotfish" / "far" / "join"

@@ -117,7 +117,8 @@ def test_what_an_agent_hears_late_does_not_lengthen_its_lease(campaign: FarCampa
 
 def test_a_successor_is_found_at_another_port(tmp_path: Path) -> None:
     """By the campaign's file, or where a node does not see that, by what the next launch leaves there."""
-    with Network("a", "b") as network, FarCampaign(tmp_path, network, tasks=8) as campaign:
+    # A lease that lasts while two processes start on a busy machine.
+    with Network("a", "b") as network, FarCampaign(tmp_path, network, tasks=8, lease=60.0) as campaign:
         campaign.start()
         network.machines["b"].do("mount", "-t", "tmpfs", "none", str(tmp_path / ".pilotfish"))
         campaign.agent("a")

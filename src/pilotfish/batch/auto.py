@@ -230,7 +230,7 @@ def _nodes_for(offer: Offer, usable: Sequence[Waiting], staying: Sequence[Pilot]
     """
     running = [pilot for pilot in staying if pilot.state is State.RUNNING and pilot.ends_at is not None]
     left = [min((pilot.ends_at or now) - now, horizon) for pilot in running]
-    there = [pilot.wanted.nodes - pilot.awaited(now) for pilot in running]
+    there = [min(pilot.wanted.nodes, pilot.joined + pilot.awaited(now)) for pilot in running]
     done = sum(nodes * max(0.0, time) for nodes, time in zip(there, left, strict=True))
     need = 0.0
     for work in usable:

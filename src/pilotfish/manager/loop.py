@@ -5,7 +5,6 @@ commit, and does what earlier commits allow: sends starts, acknowledges reports.
 the change that it stands for is durable; nothing is acknowledged before it is recorded.
 """
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +21,7 @@ from pilotfish.manager.offspring import Offspring
 from pilotfish.manager.parts import HOST, Parts
 from pilotfish.manager.peers import Peer, Reception, Rota, messages_for
 from pilotfish.manager.talk import Talk
+from pilotfish.manager.vigil import Vigil
 from pilotfish.model.changes import Cancel, Change, Finish, Grant, Grow, Hold, Release, Revive, Settle, Snapshot
 from pilotfish.model.events import (
     Command,
@@ -71,13 +71,11 @@ __all__ = ["Manager", "ignore_progress"]
 _LOOK_AFTER = 0.05
 """Seconds between two looks at processes: a turn may take less than such a look."""
 _LONGEST_WAIT = 0.5
-"""Seconds between two looks at the observer and at leases when nothing happens; while a node is away, `_LOOK_AFTER`."""
+"""Seconds between two looks at the observer and at leases when nothing happens."""
 _LAST_BREATH = 2.0
 """Seconds in which what a keeper kills is gone."""
-_CORES = len(os.sched_getaffinity(0))
-"""That this process may use."""
-_AWAKE = 0.001
-"""Seconds for which the end of a lone call is awaited awake: to fall asleep and be woken takes a tenth of its time."""
+_WHILE = 60.0
+"""Seconds after a node has gone away in which it is looked after often: somebody may soon know that it is dead."""
 _CHANGES = (Grow, Grant, Settle, Finish, Release, Revive, Hold, Cancel)  # made once: all commands are asked
 _ENDS = (Settle, Finish)
 _ORDERS = (Grant, Retract, Kill)
@@ -138,6 +136,7 @@ class Manager:
         self._agents: dict[str, Peer] = {}
         self._absent: dict[str, float] = {}
         """Nodes that hold grants and are not connected, with the time at which they are given up."""
+        self._watchful_until = 0.0
         self._patience = settings.lease + settings.grace + _LAST_BREATH
         """Seconds without a word after which a node's tasks have ended: at the end of its lease they get a grace."""
         self._calls: dict[int, dict[int, bytes]] = {}
@@ -155,8 +154,7 @@ class Manager:
         """When to see that agents live."""
         self._listen_at = 0.0
         """When to look for silent nodes again."""
-        self._awake = 0.0
-        """Seconds that the next wait spends awake."""
+        self._vigil = Vigil()
         self._wish: tuple[Draining, str] | None = None
         self._draining = False
         self._trouble: str | None = None
@@ -252,14 +250,13 @@ class Manager:
     def _timeout(self, now: float) -> float:
         if self._changes or self._sends:  # what the supervision brought waits for nothing
             return 0.0
-        due = [now + (_LOOK_AFTER if self._absent else _LONGEST_WAIT)]
+        due = [now + (_LOOK_AFTER if monotonic() < self._watchful_until else _LONGEST_WAIT)]
         if self._wake_at is not None:
             due.append(self._wake_at)
         return max(0.0, min(min(due) - now, self._rota.next_due() - monotonic()))
 
     def _turn(self, timeout: float) -> None:
-        arrivals = self._listener.poll(timeout, min(timeout, self._awake))
-        self._awake = 0.0
+        arrivals = self._listener.poll(timeout, self._vigil.awake())
         now = time.time()
         for connection, frames in arrivals:
             if frames is None:
@@ -296,6 +293,7 @@ class Manager:
             case Hello():
                 self._welcome(peer, message, now)
             case Reports(reports=reports) if peer.node is not None:
+                self._vigil.ended(monotonic())
                 self._tell(Ended(peer.node, self._parts.judged(reports, self._hears)), now)
             case TakenBack(lane=lane, attempts=attempts) if peer.node is not None:
                 self._tell(Returned(peer.node, lane, attempts), now)
@@ -372,6 +370,7 @@ class Manager:
             return
         if peer.node is not None and self._agents.get(peer.node) is peer:
             self._absent[peer.node] = monotonic() + self._patience
+            self._watchful_until = monotonic() + _WHILE
             self._tell(NodeSilent(peer.node), now)
         self._drop(peer)
 
@@ -494,8 +493,9 @@ class Manager:
                     messages.setdefault(peer, []).extend(told)
             for peer, told in messages.items():
                 peer.send(*told)
-            if messages and self._calls and self._scheduler.running == 1 and _CORES > 1:
-                self._awake = _AWAKE
+            calls = [one for _, one in batch.sends if isinstance(one, Grant) and one.job in self._calls]
+            if calls and self._scheduler.running == 1:
+                self._vigil.started(monotonic())
             for peer, upto in batch.acknowledge:
                 peer.handled(upto)
             if batch.changes:

@@ -46,7 +46,8 @@ class Listener(Protocol):
     def poll(self, timeout: float | None, awake: float = 0.0) -> list[tuple[Connection, Sequence[Frame] | None]]:
         """Wait until something arrives, `wake` is called or the timeout (seconds, None: for ever) is over.
 
-        For the first `awake` seconds of it the thread looks again and again, instead of sleeping until it is woken.
+        For the first `awake` seconds of it the thread looks again and again, instead of sleeping until it is woken; but
+        for a moment, in which whoever was just told something starts.
         Each entry is a connection with its new frames, or with None when it is gone; a connection
         that has just come appears first with its first frame. Kept frames are flushed meanwhile.
         """

@@ -11,7 +11,7 @@ import socket
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 import msgspec
 
@@ -38,6 +38,9 @@ _CONNECT_PATIENCE = 5.0
 
 _QUEUE = 4096
 """Who may wait at the door at the same time: after a manager's restart all agents come at once."""
+
+_NAP = 0.00002
+"""Seconds of sleep in which whoever was just told something starts; the kernel adds twice as many."""
 
 _NEVER = 2**62
 _CREDENTIALS = struct.Struct("iII")
@@ -193,10 +196,12 @@ class LocalListener:
     def poll(self, timeout: float | None, awake: float = 0.0) -> list[tuple[Connection, Sequence[Frame] | None]]:
         """Wait until something arrives, `wake` is called or the timeout (seconds, None: for ever) is over.
 
-        For the first `awake` seconds of it the thread looks again and again, instead of sleeping until it is woken.
+        For the first `awake` seconds of it the thread looks again and again, instead of sleeping until it is woken; but
+        for a moment, in which whoever was just told something starts.
         """
         arrivals: list[tuple[Connection, Sequence[Frame] | None]] = []
-        ready = self._look_until(monotonic() + awake) if awake else None
+        awake = awake if timeout is None else min(awake, timeout)
+        ready = self._look(awake) if awake else None
         for key, events in ready or self._selector.select(timeout and timeout - awake):
             if key.fileobj is self._door:
                 self._welcome()
@@ -210,7 +215,11 @@ class LocalListener:
                     self._hear(connection, arrivals)
         return arrivals
 
-    def _look_until(self, end: float) -> list[tuple[selectors.SelectorKey, int]]:
+    def _look(self, seconds: float) -> list[tuple[selectors.SelectorKey, int]]:
+        """What there is to hear within so many seconds."""
+        end = monotonic() + seconds
+        # The kernel lets a receiver start on the core of its sender, and trusts that this one is about to sleep.
+        sleep(min(_NAP, seconds))
         while not (ready := self._selector.select(0.0)) and monotonic() < end:
             pass
         return ready

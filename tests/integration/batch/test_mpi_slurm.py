@@ -53,7 +53,7 @@ def test_ranks_on_two_nodes_side_by_side(slurm: SlurmCluster, tmp_path: Path, la
     wrap = f"cd {tmp_path} && {PILOTFISH} run c.json"
     words = ["--nodes=4", "--exclusive", "--no-kill", "--time=10", "--output", str(output), "--wrap", wrap]
     slurm.run("sbatch", *words)  # which would itself wait in larger and larger steps
-    slurm.wait_for(lambda: not slurm.run("squeue", "--noheader").strip())
+    slurm.wait_for(lambda: not slurm.run("squeue", "--noheader").strip(), 200)
     store = ("--store", f"{tmp_path}/.pilotfish")
     tasks: list[dict[str, Any]] = json.loads(slurm.run(PILOTFISH, "tasks", *store, "--json"))
     assert [task["state"] for task in tasks] == ["succeeded"] * TASKS, output.read_text()

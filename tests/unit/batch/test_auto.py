@@ -178,7 +178,13 @@ def test_nodes_that_are_on_their_way_do_their_share() -> None:
     running: dict[str, Any] = {"nodes": 4, "joined": 1, "starts_at": NOW - 60.0}
     assert "will do all" in stays(after(tasks(12), pilots=(pilot(1, **running),)))
     assert size(after(tasks(16), pilots=(pilot(1, **running),)))[0] == 1
-    assert size(after(tasks(12), pilots=(pilot(1, **running | {"starts_at": NOW - 300.0}),)))[0] == 3, "they never came"
+    assert "will do all" in stays(after(tasks(16, seconds=480.0), pilots=(pilot(1, **running | {"joined": 0}),)))
+
+
+def test_nodes_that_never_came_do_nothing() -> None:
+    running: dict[str, Any] = {"nodes": 4, "joined": 1, "starts_at": NOW - 300.0}
+    assert size(after(tasks(12), pilots=(pilot(1, **running),)))[0] == 3
+    assert size(after(tasks(16, seconds=600.0), pilots=(pilot(1, **running),)))[0] == 4
 
 
 def test_node_hours_that_were_used_and_may_be_used_are_counted() -> None:

@@ -7,13 +7,13 @@ import msgspec
 import pytest
 
 from pilotfish import __version__
-from pilotfish.manager import loop
 from pilotfish.manager.loop import Manager
+from pilotfish.manager.vigil import Vigil
 from pilotfish.model.attempts import AttemptId, Report
 from pilotfish.model.changes import Change, Settle, Submit
 from pilotfish.model.events import Cancelled, Command, Event, Grown, Revived
 from pilotfish.model.jobs import Job, JobSpec
-from pilotfish.model.messages import Answer, Ask, Frame, Hello, Message, Note, Reports, Start, Stop, Welcome
+from pilotfish.model.messages import Answer, Ask, Frame, Hello, Message, Reports, Start, Stop, Welcome
 from pilotfish.model.resources import Inventory
 from pilotfish.model.states import Outcome, TaskState
 from pilotfish.scheduler.engine import Scheduler
@@ -236,23 +236,17 @@ def test_calls_are_started_with_their_arguments_also_by_a_new_manager_and_after_
     assert wire.calls == [b"open", b"failed", b"new"]
 
 
-@pytest.mark.parametrize(("calls", "cores", "awaits"), [(1, 2, True), (2, 2, False), (1, 1, False)])
-def test_a_lone_call_is_awaited_awake(monkeypatch: pytest.MonkeyPatch, calls: int, cores: int, *, awaits: bool) -> None:
-    monkeypatch.setattr(loop, "_CORES", cores)
-    waits: list[float] = []
-
-    class Watched(Wire):
-        def poll(self, timeout: float | None, awake: float = 0.0) -> list[tuple[Connection, Sequence[Frame] | None]]:
-            waits.append(awake)
-            return super().poll(timeout)
-
-    store, wire, settings = MemoryStore(), Watched(), Settings()
+@pytest.mark.parametrize(("calls", "lone"), [(1, 1), (2, 0)])
+def test_the_start_of_a_lone_call_is_told(monkeypatch: pytest.MonkeyPatch, calls: int, lone: int) -> None:
+    starts: list[float] = []
+    monkeypatch.setattr(Vigil, "started", lambda _, now: starts.append(now))
+    store, wire, settings = MemoryStore(), Wire(), Settings()
     store.commit([submit_calls(), grow(0, *[b"call"] * calls)])
     manager = Manager(store, Scheduler(settings, epoch=1), wire, settings=settings, observer=Silent(), answer=answer)
     manager.restore(store.load(), {})
     hello = Hello(__version__, "n", 1, Inventory((0, 1), 2**30), (), ())
     ends = [msgspec.structs.replace(ended(position, 0), lane=position) for position in range(calls)]
-    said: Iterator[Message] = iter([hello, Note("still running"), Note("still running"), Reports(tuple(ends))])
+    said: Iterator[Message] = iter([hello, Ask("value-add", {"key": "n", "by": 1}), Reports(tuple(ends))])
 
     def step(_now: float) -> tuple[()]:
         for message in islice(said, 1):
@@ -261,7 +255,8 @@ def test_a_lone_call_is_awaited_awake(monkeypatch: pytest.MonkeyPatch, calls: in
 
     manager.run(step)
     assert len(wire.calls) == calls
-    assert [awake > 0.0 for awake in waits].count(True) == awaits, "once, after the start has left"
+    assert wire.told(Answer)
+    assert len(starts) == lone
 
 
 def test_what_an_agent_said_before_is_not_believed_after_what_it_said_later() -> None:
